@@ -1,0 +1,60 @@
+# `make demo` and `make test` set everything up on their own, once: a Python of 3.11 or newer is all
+# they need. `make PYTHON=python3.12 test` chooses another Python.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+PROMPT := a small red circle moves left on a navy background
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check lint types arrows format pin-cli clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## create .venv and install the library with everything that tests need
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/pip || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Kinema needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), once; torch is large, so this takes a few minutes"
+	@$(BIN)/python -m pip install -qq -c constraints.txt $(TORCH)
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## write demo.mp4 and its contact sheet demo.png with the shipped model
+	$(BIN)/kinema generate "$(PROMPT)" --output demo.mp4 --overwrite
+
+test: check ## check the laws and run every quick test
+	$(PYTEST) -m "not slow"
+
+test-all: check ## the same with the slow tests
+	$(PYTEST)
+
+check: lint types arrows
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+arrows: $(INSTALLED)
+	$(BIN)/lint-imports --no-logo
+
+format: $(INSTALLED) ## format the code and mend what the linter can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+pin-cli: $(INSTALLED) ## record the verbs and options of the command line as intended
+	$(BIN)/python tests/laws/test_cli_surface.py
+
+clean: ## remove caches and what the demo wrote; .venv stays
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -f demo.mp4 demo.png demo.json
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

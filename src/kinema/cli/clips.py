@@ -1,0 +1,130 @@
+"""Clips from prompts: the hop from a loaded model to frames, and what must be told to repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinema.cli.machine import file_of, full_name, load_model, sha256, versions
+from kinema.clip import Clip
+from kinema.config import to_dict
+from kinema.noise import Noise
+from kinema.weights.digest import digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One clip to make: what it shows, the seed of its noise, where it goes."""
+
+    prompt: str
+    negative: str
+    seed: int
+    path: Path
+    unknown_words: tuple[str, ...]
+
+
+class Maker:
+    """A loaded model with its settings.
+
+    Args:
+        model: ``name:tag``, ``name@path`` or a path.
+        device, dtype, threads: as `load_model` takes them.
+        sampling: fields of the model's `Sampling` that get another value.
+
+    Raises:
+        InputError: the model cannot be loaded, or its codec cannot take the size.
+    """
+
+    def __init__(
+        self, model: str, *, device: str, dtype: str, threads: int | None, sampling: dict[str, Any]
+    ) -> None:
+        self.model = load_model(model, device=device, dtype=dtype, threads=threads)
+        self.name, self.device, self.dtype = full_name(model), device, dtype
+        self.sampling = replace(self.model.config.sampling, **sampling)
+        size = self.sampling.num_frames, self.sampling.height, self.sampling.width
+        self.model.parts["codec"].latent_shape(*size)
+        self._weights = {
+            "model_sha256": sha256(file_of(self.name)),
+            "model_digest": digest(self.model.parts),
+        }
+
+    def unknown_words(self, prompt: str, negative: str) -> tuple[str, ...]:
+        """Words of both that the model does not know; raises InputError if one cannot be used."""
+        words = self.model.unknown_words(prompt)
+        return (*words, *(self.model.unknown_words(negative) if negative else ()))
+
+    def make(self, items: Sequence[Item], *, on_step: Callable[[], None]) -> list[Clip]:
+        """The clips of some items with equal negatives, as one batch.
+
+        The seed of a clip is the index of its sample in the noise of seed 0, so that its noise does
+        not depend on the batch.
+        """
+        noise = Noise(0, tuple(item.seed for item in items))
+        latents = self.model.latents(
+            [item.prompt for item in items],
+            noise=noise,
+            sampling=self.sampling,
+            negative=items[0].negative,
+            callback=lambda report: on_step(),
+        )
+        decoded = self.model.decode(latents, noise=noise, sampling=self.sampling)
+        return [self.model.clip(pixels, self.sampling) for pixels in decoded]
+
+    def settings(self, item: Item) -> dict[str, Any]:
+        """What fixes a clip; equal settings on the same machine give equal bytes."""
+        return {
+            **self._weights,
+            "prompt": item.prompt,
+            "negative": item.negative,
+            "seed": item.seed,
+            "sampling": to_dict(self.sampling),
+            "device": self.device,
+            "dtype": self.dtype,
+        }
+
+    def record(self, item: Item, *, batch: int, seconds: float) -> dict[str, Any]:
+        """Everything that is needed to make a clip again."""
+        return {
+            "command": self.command(item),
+            "model": self.name,
+            **self.settings(item),
+            "unknown_words": list(item.unknown_words),
+            "batch": batch,
+            "threads": torch.get_num_threads(),
+            "seconds": round(seconds, 3),
+            **versions(),
+        }
+
+    def command(self, item: Item) -> str:
+        """The command that makes this clip alone, with every option written out."""
+        s = self.sampling
+        options = {
+            "--model": self.name,
+            "--seed": item.seed,
+            "--negative": item.negative,
+            "--num-frames": s.num_frames,
+            "--size": f"{s.height}x{s.width}",
+            "--fps": s.fps,
+            "--steps": s.steps,
+            "--guidance": s.guidance,
+            "--device": self.device,
+            "--dtype": self.dtype,
+            "--threads": torch.get_num_threads(),
+        }
+        words = [str(word) for pair in options.items() for word in pair]
+        if item.prompt.startswith("-"):  # else it would be taken for an option
+            return shlex.join(["kinema", "generate", *words, "--", item.prompt])
+        return shlex.join(["kinema", "generate", item.prompt, *words])
+
+
+def in_batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+    """Groups of at most `size` neighbors with equal negatives."""
+    for _, group in groupby(items, key=lambda item: item.negative):
+        same = list(group)
+        yield from (same[i : i + size] for i in range(0, len(same), size))

@@ -1,0 +1,276 @@
+"""`kinema generate`: clips from prompts."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kinema.cli.prompts import Request, check_prompt, read_prompts
+from kinema.cli.terminal import (
+    Device,
+    Invocation,
+    Json,
+    Overwrite,
+    Seed,
+    Size,
+    Threads,
+    invocation,
+    parse_size,
+    say,
+    slug,
+)
+from kinema.errors import InputError
+
+if TYPE_CHECKING:
+    from kinema.cli.clips import Item, Maker
+
+MANY_WORDS = 12  # unknown words that are shown
+
+
+def generate(
+    context: typer.Context,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="what to show, in quotes")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", metavar="FILE", help="a prompt in each line, as text or .jsonl"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="the clip (.mp4, .gif), or the folder of several"),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="name:tag, name@file, or a .safetensors file")
+    ] = "ltx_video:shapes",
+    seed: Seed = 0,
+    count: Annotated[
+        int, typer.Option("--count", min=1, help="clips of each prompt, of seeds S, S + 1, ...")
+    ] = 1,
+    num_frames: Annotated[int | None, typer.Option("--num-frames", help="of a clip")] = None,
+    size: Size = None,
+    fps: Annotated[float | None, typer.Option("--fps", help="frames per second")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="of the sampler")] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", help="how closely to follow the prompt; 1 is none")
+    ] = None,
+    negative: Annotated[str, typer.Option("--negative", help="what to move away from")] = "",
+    batch: Annotated[int, typer.Option("--batch", min=1, help="clips that are made at once")] = 1,
+    device: Device = "cpu",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32 or bfloat16")] = "float32",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Make clips from a prompt, or from a file of them.
+
+    One clip is written as --output; beside it go its contact sheet (.png) and everything needed to
+    repeat it (.json). Several go to the folder --output, as 0000-words-of-the-prompt.mp4 and .json
+    with one sheet; the same command skips those that are finished. What the options leave open is
+    as the model's makers chose.
+    """
+    sampling = changed(num_frames=num_frames, size=size, fps=fps, steps=steps, guidance=guidance)
+    requests = requested(prompt, prompts, negative=negative, seed=seed)
+    usable = [request for request in requests if not request.broken]
+    for request in requests:
+        if request.broken:
+            say(f"{request.place}: {request.broken}")
+    several = prompts is not None or count > 1
+    place = output or default_output(prompt, prompts, seed, several=several)
+    check_output(place, several=several, overwrite=overwrite)
+    failed = len(requests) - len(usable)
+    if usable:
+        from kinema.cli.clips import Maker
+
+        maker = Maker(model, device=device, dtype=dtype, threads=threads, sampling=sampling)
+        items = items_of(requests, maker, count, place, several=several)
+        failed = len(requests) - len(items) // count
+        run = invocation(context)
+        if several:
+            make_many(maker, items, place, run, batch=batch, overwrite=overwrite, as_json=as_json)
+        else:
+            make_one(maker, items[0], run, overwrite=overwrite, as_json=as_json)
+    if failed:
+        say(
+            f"kinema: error: {failed} of {len(requests)} prompts cannot be used; "
+            "mend them and run the same command again"
+        )
+        raise typer.Exit(2)
+
+
+def changed(
+    *,
+    num_frames: int | None,
+    size: str | None,
+    fps: float | None,
+    steps: int | None,
+    guidance: float | None,
+) -> dict[str, Any]:
+    """The fields of a model's `Sampling` that options replace.
+
+    Raises:
+        InputError: a value is out of range for every model.
+    """
+    from kinema.clip import check_fps
+
+    height, width = (None, None) if size is None else parse_size(size)
+    if fps is not None:
+        check_fps(fps)
+    if guidance is not None and not math.isfinite(guidance):
+        raise InputError(f"--guidance {guidance} is no number; 1 is none, 3 to 8 are usual")
+    fields = {
+        "num_frames": num_frames,
+        "height": height,
+        "width": width,
+        "fps": fps,
+        "steps": steps,
+        "guidance": guidance,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def requested(
+    prompt: str | None, prompts: Path | None, *, negative: str, seed: int
+) -> list[Request]:
+    """What was asked for, on the command line or in a file.
+
+    Raises:
+        InputError: neither or both were given, or the prompt or the file cannot be used.
+    """
+    if (prompt is None) == (prompts is None):
+        raise InputError("give a prompt in quotes, or a file of prompts with --prompts FILE")
+    if prompts is not None:
+        return read_prompts(prompts, negative=negative, seed=seed)
+    assert prompt is not None
+    check_prompt(prompt)
+    return [Request(prompt=prompt, negative=negative, seed=seed)]
+
+
+def default_output(prompt: str | None, prompts: Path | None, seed: int, *, several: bool) -> Path:
+    """A name in the current folder: that of the prompt or of the file with prompts."""
+    name = slug(prompt) if prompt is not None else slug(prompts.stem if prompts else "")
+    return Path(f"{name}-{seed}" if several else f"{name}-{seed}.mp4")
+
+
+def check_output(place: Path, *, several: bool, overwrite: bool) -> None:
+    """Raises InputError if the output cannot be written; before anything is loaded."""
+    from kinema.cli import outputs
+
+    if several:
+        outputs.check_clip_folder(place)
+    else:
+        outputs.check_clip_file(place, overwrite=overwrite)
+
+
+def items_of(
+    requests: Sequence[Request], maker: Maker, count: int, place: Path, *, several: bool
+) -> list[Item]:
+    """The clips to make; a line of a file that the model cannot read is named and left out.
+
+    The number in a file's name counts broken lines too, so that it stays when one is mended.
+
+    Raises:
+        InputError: the model cannot read the prompt of the command line.
+    """
+    from kinema.cli.clips import Item
+
+    items = []
+    for number, request in enumerate(requests):
+        if request.broken:
+            continue
+        try:
+            words = maker.unknown_words(request.prompt, request.negative)
+        except InputError as error:
+            if not request.place:
+                raise
+            say(f"{request.place}: {error}")
+            continue
+        if words:
+            report_unknown(request.place, words)
+        for i in range(count):
+            name = f"{number * count + i:04d}-{slug(request.prompt)}.mp4"
+            items.append(
+                Item(
+                    prompt=request.prompt,
+                    negative=request.negative,
+                    seed=request.seed + i,
+                    path=place / name if several else place,
+                    unknown_words=words,
+                )
+            )
+    return items
+
+
+def report_unknown(place: str, words: Sequence[str]) -> None:
+    """Names the words that a model leaves out."""
+    more = f" and {len(words) - MANY_WORDS} more" if len(words) > MANY_WORDS else ""
+    where = f"{place}: " if place else ""
+    shown = ", ".join(words[:MANY_WORDS])
+    say(f"{where}not in this model's vocabulary, ignored: {shown}{more}")
+
+
+def make_one(maker: Maker, item: Item, run: Invocation, *, overwrite: bool, as_json: bool) -> None:
+    """Makes a single clip with its sheet and record."""
+    from kinema.cli.outputs import save_clip_with_sheet
+    from kinema.cli.progress import progress
+
+    begin = time.perf_counter()
+    with progress(maker.sampling.steps, "sampling", "steps") as advance:
+        (clip,) = maker.make([item], on_step=lambda: advance(1))
+    record = maker.record(item, batch=1, seconds=time.perf_counter() - begin)
+    save_clip_with_sheet(item.path, clip, record, item.prompt, overwrite=overwrite)
+    run.saved = f"{item.path} is written"
+    answer(item.path, record, as_json=as_json)
+
+
+def make_many(
+    maker: Maker,
+    items: Sequence[Item],
+    folder: Path,
+    run: Invocation,
+    *,
+    batch: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Makes those clips that are not finished, and one sheet of all."""
+    from kinema.cli.clips import in_batches
+    from kinema.cli.outputs import FOLDER_SHEET, is_finished, save_clip, write_folder_sheet
+    from kinema.cli.progress import progress
+    from kinema.files import check_writable
+
+    left = [item for item in items if overwrite or not is_finished(item.path, maker.settings(item))]
+    done = len(items) - len(left)
+    if left and not done:
+        check_writable(folder / FOLDER_SHEET, overwrite=overwrite)
+    if done:
+        say(f"{done} of {len(items)} clips in {folder} are finished already")
+    batches = list(in_batches(left, batch))
+    with progress(len(batches) * maker.sampling.steps, "sampling", "steps") as advance:
+        for group in batches:
+            begin = time.perf_counter()
+            clips = maker.make(group, on_step=lambda: advance(1))
+            seconds = (time.perf_counter() - begin) / len(group)
+            for item, clip in zip(group, clips):
+                record = maker.record(item, batch=batch, seconds=seconds)
+                # A record without its clip is what a kill between the two left behind.
+                save_clip(item.path, clip, record, overwrite=True)
+                done += 1
+                run.saved = (
+                    f"{done} of {len(items)} clips are in {folder}; the same command goes on"
+                )
+                answer(item.path, record, as_json=as_json)
+    if left:
+        paths, labels = [i.path for i in items], [f"{i.prompt} (seed {i.seed})" for i in items]
+        write_folder_sheet(folder, paths, labels)
+
+
+def answer(path: Path, record: dict[str, Any], *, as_json: bool) -> None:
+    """Tells on stdout what was written: the path of the clip, or its record as a line of JSON."""
+    print(json.dumps({"clip": str(path), **record}) if as_json else path, flush=True)

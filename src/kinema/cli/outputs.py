@@ -1,0 +1,129 @@
+"""What a run leaves: the artefact, the record that tells how to make it again, a contact sheet."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kinema.clip import Clip
+from kinema.errors import InputError
+from kinema.files import atomic, check_writable
+from kinema.media import write_contact_sheet
+
+RECORD, SHEET = ".json", ".png"
+FOLDER_SHEET = "contact_sheet.png"
+CLIPS_ON_SHEET = 64
+CLIP_ENDINGS = (".mp4", ".gif")
+
+
+def check_clip_file(path: Path, *, overwrite: bool) -> None:
+    """Says before long work whether a clip, its record and its sheet could be written.
+
+    Raises:
+        InputError: the ending is not one of a clip, a file exists, or the folder cannot be written.
+    """
+    if path.suffix.lower() not in CLIP_ENDINGS:
+        raise InputError(f"cannot write a clip as {path}; end the name in .mp4 or .gif")
+    for file in (path, path.with_suffix(RECORD), path.with_suffix(SHEET)):
+        check_writable(file, overwrite=overwrite)
+
+
+def check_clip_folder(folder: Path) -> None:
+    """Says before long work whether many clips could be written into a folder, and makes it.
+
+    Raises:
+        InputError: it is a file or named like one, or it cannot be made or written.
+    """
+    if folder.is_file() or folder.suffix.lower() in CLIP_ENDINGS:
+        raise InputError(f"--output {folder} names a file; several clips need a folder")
+    check_writable(folder / FOLDER_SHEET, overwrite=True)
+
+
+def is_finished(path: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the clip at `path` is there and was made with these settings.
+
+    Raises:
+        InputError: it was made with others, or something stands there whose making is not known.
+    """
+    mend = "pass --overwrite or choose another --output"
+    record = path.with_suffix(RECORD)
+    if not record.exists():
+        if path.exists():
+            raise InputError(f"{path} exists and nothing tells how it was made; {mend}")
+        return False
+    try:
+        old = _flat(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"{record} exists and is no record of ours; {mend}") from None
+    for name, value in _flat(settings).items():
+        if old.get(name) != value:
+            raise InputError(
+                f"{path} was made with {name} {old.get(name)!r}, not {value!r}; {mend}"
+            )
+    return path.exists()
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value) if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def save_clip(path: Path, clip: Clip, record: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Writes a clip and its record, which appear together."""
+    save_together(
+        {
+            path: lambda partial: clip.write(partial, overwrite=True),
+            path.with_suffix(RECORD): lambda partial: write_record(partial, record),
+        },
+        overwrite=overwrite,
+    )
+
+
+def save_clip_with_sheet(
+    path: Path, clip: Clip, record: Mapping[str, Any], label: str, *, overwrite: bool
+) -> None:
+    """Writes a clip, its contact sheet and its record, which appear together."""
+    save_together(
+        {
+            path: lambda partial: clip.write(partial, overwrite=True),
+            path.with_suffix(SHEET): lambda partial: write_contact_sheet(
+                partial, [clip], [label], columns=1, frames_per_clip=8, overwrite=True
+            ),
+            path.with_suffix(RECORD): lambda partial: write_record(partial, record),
+        },
+        overwrite=overwrite,
+    )
+
+
+def save_together(files: Mapping[Path, Callable[[Path], None]], *, overwrite: bool) -> None:
+    """Writes files that appear under their names when all are complete, the first one last."""
+    with contextlib.ExitStack() as stack:
+        places = [stack.enter_context(atomic(path, overwrite=overwrite)) for path in files]
+        for path, place in zip(files, places):
+            try:
+                files[path](place)
+            except InputError as error:  # it names the place that only we know of
+                raise InputError(str(error).replace(str(place), str(path))) from error
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes a record as JSON."""
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def write_folder_sheet(folder: Path, paths: Sequence[Path], labels: Sequence[str]) -> None:
+    """Draws the first clips of a folder, as they are stored, on one sheet."""
+    clips = [Clip.read(path) for path in paths[:CLIPS_ON_SHEET]]
+    write_contact_sheet(
+        folder / FOLDER_SHEET,
+        clips,
+        labels[:CLIPS_ON_SHEET],
+        columns=2,
+        frames_per_clip=6,
+        overwrite=True,
+    )

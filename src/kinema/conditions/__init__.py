@@ -1,0 +1,1 @@
+"""Text, image and sound encoders behind one face each."""

@@ -1,0 +1,115 @@
+"""The text encoder of published models behind the face that all text encoders have.
+
+``ids(texts)`` gives token ids (B, L) on the CPU; calling the encoder on ids gives `Tokens` with
+their null.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinema.condition import Tokens
+from kinema.config import config
+from kinema.errors import InputError
+
+
+@config
+class T5Config:
+    """The T5 v1.1 encoder of a published model.
+
+    Args:
+        folder: a local folder in the layout of transformers: model and tokenizer.
+        width: D of its states.
+        max_tokens: prompts are padded to this number of tokens.
+    """
+
+    folder: str
+    width: int
+    max_tokens: int
+
+
+class T5(nn.Module):
+    """A T5 encoder through transformers, read from a local folder at first use, never trained here.
+
+    The null is the encoded empty text. The weights belong to the folder: they are no part of this
+    module's state.
+
+    Args:
+        config: folder and padding.
+        device: accepted as by every part of a model; the encoder runs where its ids are.
+        dtype: of its weights; as they are stored if None.
+
+    Raises:
+        InputError: at first use, if the package is missing or the folder holds no such encoder.
+    """
+
+    def __init__(
+        self,
+        config: T5Config,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self._dtype = config, dtype
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        try:
+            from transformers import AutoTokenizer, T5EncoderModel
+        except ImportError as error:
+            raise InputError(
+                "T5 needs the package transformers: pip install kinema[hub]"
+            ) from error
+        folder = self.config.folder
+        if not Path(folder).is_dir():
+            raise InputError(f"no folder {folder!r} with a T5 encoder; pass --set text.folder=PATH")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = T5EncoderModel.from_pretrained(folder, local_files_only=True, dtype=self._dtype)
+        except (OSError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"the folder {folder!r} holds no T5 encoder: {reason}") from error
+        if model.config.d_model != self.config.width:
+            raise InputError(
+                f"the T5 encoder in {folder!r} has the width {model.config.d_model}; "
+                f"this model reads {self.config.width}"
+            )
+        return tokenizer, model.eval()
+
+    def ids(self, texts: Sequence[str]) -> Tensor:
+        """Token ids (B, max_tokens) on the CPU, padded.
+
+        Raises:
+            InputError: a text has more tokens.
+        """
+        tokenizer, longest = self._loaded[0], self.config.max_tokens
+        rows = tokenizer(list(texts))["input_ids"]
+        for row in rows:
+            if len(row) > longest:
+                raise InputError(
+                    f"the prompt has {len(row)} tokens; this model reads {longest}: shorten it"
+                )
+        return torch.tensor(
+            [row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows], device="cpu"
+        )
+
+    @torch.no_grad()
+    def forward(self, ids: Tensor) -> Tokens:
+        """Ids (B, L) -> states (B, L, D) with their mask, on the device of the ids."""
+        x, mask = self._encode(ids)
+        null_x, null_mask = self._encode(self.ids([""]).to(ids.device))
+        null = Tokens(x=null_x.expand_as(x), mask=null_mask.expand_as(mask))
+        return Tokens(x=x, mask=mask, null=null)
+
+    def _encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        tokenizer, model = self._loaded
+        mask = ids != tokenizer.pad_token_id
+        states = model.to(ids.device)(input_ids=ids, attention_mask=mask).last_hidden_state
+        return states, mask

@@ -1,0 +1,1 @@
+"""Samples as batches: worlds, folders, latent caches."""

@@ -1,0 +1,1 @@
+"""Training-free techniques: what acts on attention, a prediction or a step of a running sampler."""

@@ -1,0 +1,344 @@
+"""The video VAE of LTX-Video, versions 0.9.0, 0.9.1 and 0.9.5 (the one of the 13B models too).
+
+LTX-Video: Realtime Video Latent Diffusion, HaCohen et al. 2024, arXiv:2501.00103, section 2.1.
+Authors' code: github.com/Lightricks/LTX-Video (Apache-2.0), CausalVideoAutoencoder. Parameter names
+are the authors', except for the two latent statistics (file: per_channel_statistics.mean-of-means
+and .std-of-means).
+
+Verified by recorded cases: encoding, decoding, single images. Inferred: that the time-conditioned
+decoder of 0.9.1 is the paper's denoising decoder.
+
+A clip of 8k + 1 frames is cut into 4x4 pixel patches, 3 -> 48 channels, before the first conv. The
+encoder is causal in time: the latent of frame 0 is the latent of a still image. The decoder is not.
+
+Letters: B batch, C channels, T frames, H height, W width; lower case t, h, w for the latent grid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from kinema.errors import InputError
+from kinema.networks.ltx_vae_blocks import (
+    ConvFactory,
+    DepthToSpaceUp,
+    NoiseSource,
+    ResBlock,
+    ResGroup,
+    SpaceToDepthDown,
+    modulation,
+)
+from kinema.networks.ltx_vae_config import LTXVAEConfig
+from kinema.nn.conv import CausalConv3d
+from kinema.nn.embeddings import TimeEmbedder
+from kinema.nn.norms import PixelNorm
+
+LOG_VARIANCE_RANGE = (-30.0, 20.0)
+TIME_SCALE = 1000.0
+
+
+class Encoder(nn.Module):
+    """Pixels -> means of the latents, and one log-variance for all as last channel."""
+
+    def __init__(
+        self,
+        config: LTXVAEConfig,
+        *,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        kw: dict[str, Any] = {"device": device, "dtype": dtype}
+        conv = _conv(config, causal=True, **kw)
+        channels = config.encoder_base_channels
+        self.patch_size = config.patch_size
+        self.gradient_checkpointing = False
+        self.conv_in = conv(config.in_channels * config.patch_size**2, channels)
+        self.down_blocks = nn.ModuleList()
+        for block in config.encoder_blocks:
+            wider = channels * block.multiplier
+            down: nn.Module
+            if block.kind == "res_x":
+                down = ResGroup(
+                    channels, block.num_layers, conv=conv, timed=False, noisy=False, **kw
+                )
+            elif block.kind == "res_x_y":
+                down = ResBlock(channels, wider, conv=conv, timed=False, noisy=False, **kw)
+            elif block.has_shortcut:
+                down = SpaceToDepthDown(channels, wider, stride=block.stride, conv=conv)
+            else:
+                down = conv(channels, channels, stride=block.stride)
+            self.down_blocks.append(down)
+            channels = wider
+        self.conv_norm_out = PixelNorm()
+        self.conv_out = conv(channels, config.latent_channels + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, C + 1, t, h, w)."""
+        h = self.conv_in(patchify(x, self.patch_size))
+        for block in self.down_blocks:
+            h = _run(self, block, h)
+        return self.conv_out(F.silu(self.conv_norm_out(h)))
+
+
+class Decoder(nn.Module):
+    """Latents -> pixels; timed, it also removes the noise that is left in them (section 2.1)."""
+
+    def __init__(
+        self,
+        config: LTXVAEConfig,
+        *,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        kw: dict[str, Any] = {"device": device, "dtype": dtype}
+        timed = config.timestep_conditioning
+        conv = _conv(config, causal=config.causal_decoder, **kw)
+        channels = config.decoder_base_channels
+        channels *= math.prod(block.multiplier for block in config.decoder_blocks)
+        self.patch_size = config.patch_size
+        self.timed = timed
+        self.gradient_checkpointing = False
+        self.conv_in = conv(config.latent_channels, channels)
+        self.up_blocks = nn.ModuleList()
+        for block in config.decoder_blocks:
+            narrower = channels // block.multiplier
+            up: nn.Module
+            if block.kind == "res_x":
+                up = ResGroup(
+                    channels,
+                    block.num_layers,
+                    conv=conv,
+                    timed=timed,
+                    noisy=block.inject_noise,
+                    **kw,
+                )
+            elif block.kind == "res_x_y":
+                up = ResBlock(channels, narrower, conv=conv, timed=False, noisy=False, **kw)
+            else:
+                up = DepthToSpaceUp(
+                    channels, narrower, stride=block.stride, residual=block.residual, conv=conv
+                )
+            self.up_blocks.append(up)
+            channels = narrower
+        self.conv_norm_out = PixelNorm()
+        self.conv_out = conv(channels, config.in_channels * config.patch_size**2)
+        if timed:
+            self.timestep_scale_multiplier = nn.Parameter(torch.full((), TIME_SCALE, **kw))
+            self.last_time_embedder = TimeEmbedder(2 * channels, **kw)
+            table = torch.randn(2, channels, **kw) / channels**0.5
+            self.last_scale_shift_table = nn.Parameter(table)
+
+    @property
+    def num_noise_maps(self) -> int:
+        """How many maps one decoding takes when noise is injected."""
+        return sum(b.num_noise_maps for b in self.up_blocks if isinstance(b, ResGroup))
+
+    def forward(self, z: Tensor, time: Tensor | None, noise: NoiseSource | None) -> Tensor:
+        """(B, C, t, h, w), noise level (B,), source of maps -> (B, 3, T, H, W)."""
+        scaled = None if time is None else time * self.timestep_scale_multiplier
+        h = self.conv_in(z)
+        for block in self.up_blocks:
+            if isinstance(block, ResGroup):
+                # Drawn out here: a checkpointed block runs twice and must see the same maps.
+                maps = [] if noise is None else block.draw(noise, h)
+                h = _run(self, block, h, scaled, maps)
+            else:
+                h = _run(self, block, h)
+        h = self.conv_norm_out(h)
+        if scaled is not None:
+            embedded = self.last_time_embedder(scaled)
+            shift, scale = modulation(self.last_scale_shift_table, embedded)
+            h = h * (1 + scale) + shift
+        return unpatchify(self.conv_out(F.silu(h)), self.patch_size)
+
+
+class LTXVAE(nn.Module):
+    """The codec: clips (B, 3, T, H, W) in [-1, 1] <-> normalized latents (B, C, t, h, w).
+
+    Attributes:
+        stride: pixels per latent over time, height, width.
+        channels: C.
+        causal: the encoder sees no later frame.
+        mean_of_means, std_of_means: (C,), the statistics that normalize the latents; 0 and 1 until
+            they are loaded or measured.
+        gradient_checkpointing: in training, blocks are run again in the backward pass instead of
+            keeping their activations.
+    """
+
+    causal = True
+    mean_of_means: Tensor
+    std_of_means: Tensor
+
+    def __init__(
+        self,
+        config: LTXVAEConfig,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.stride = config.stride
+        self.channels = config.latent_channels
+        self.encoder = Encoder(config, device=device, dtype=dtype)
+        self.decoder = Decoder(config, device=device, dtype=dtype)
+        size = config.latent_channels
+        self.register_buffer("mean_of_means", torch.zeros(size, device=device, dtype=dtype))
+        self.register_buffer("std_of_means", torch.ones(size, device=device, dtype=dtype))
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        return self.encoder.gradient_checkpointing
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, on: bool) -> None:
+        self.encoder.gradient_checkpointing = self.decoder.gradient_checkpointing = on
+
+    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """(C, t, h, w) of a clip.
+
+        Raises:
+            InputError: the codec cannot take the size; the message names the nearest that it can.
+        """
+        st, sh, sw = self.stride
+        wrong = [
+            *_misfit("frames", num_frames, st, 1),
+            *_misfit("height", height, sh, 0),
+            *_misfit("width", width, sw, 0),
+        ]
+        if wrong:
+            size = f"{num_frames} frames of {height} x {width} (height x width)"
+            raise InputError(f"the codec cannot take {size}: {'; '.join(wrong)}")
+        return self.channels, (num_frames - 1) // st + 1, height // sh, width // sw
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, each (B, C, t, h, w), of the latents before normalization.
+
+        The log-variance is one number for all channels of a place, within [-30, 20].
+
+        Raises:
+            InputError: x is no clip, or has a size that the codec cannot take.
+        """
+        _check_shape("clips", x, self.config.in_channels)
+        self.latent_shape(*x.shape[2:])
+        h = self.encoder(x)
+        mean, log_variance = h[:, :-1], h[:, -1:].clamp(*LOG_VARIANCE_RANGE)
+        return mean, log_variance.expand_as(mean)
+
+    def encode(self, x: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """(B, 3, T, H, W) in [-1, 1] -> normalized latents (B, C, t, h, w).
+
+        Args:
+            noise: standard normal, of the latents' shape, for a draw from the posterior; without it
+                the latents are the posterior's mode.
+
+        Raises:
+            InputError: x is no clip, or has a size that the codec cannot take.
+        """
+        z, log_variance = self.posterior(x)
+        if noise is not None:
+            z = z + torch.exp(0.5 * log_variance) * noise
+        return self.normalize(z)
+
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        time: Tensor | None = None,
+        noise: NoiseSource | Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Normalized latents (B, C, t, h, w) -> clips (B, 3, T, H, W), about [-1, 1], not clamped.
+
+        Args:
+            time: (B,), the level in [0, 1] of the noise in z, for a decoder with time conditioning.
+            noise: the standard normal maps that versions with noise injection add: a function from
+                (height, width) to a map of shape (height, width) or (B, 1, height, width), or all
+                `decoder.num_noise_maps` maps in the order of use. Without it none are added.
+
+        Raises:
+            InputError: z is not of this codec; a time is missing or has no use; the number of maps
+                is not the one needed.
+        """
+        _check_shape("latents", z, self.channels)
+        if self.config.timestep_conditioning != (time is not None):
+            need = "needs" if time is None else "takes no"
+            raise InputError(f"this decoder {need} time: the noise level of the latents per sample")
+        if isinstance(noise, Sequence):
+            if len(noise) != self.decoder.num_noise_maps:
+                raise InputError(
+                    f"this decoder takes {self.decoder.num_noise_maps} noise maps, not {len(noise)}"
+                )
+            maps = iter(noise)
+            noise = lambda shape: next(maps)  # noqa: E731
+        return self.decoder(self.denormalize(z), time, noise)
+
+    def normalize(self, z: Tensor) -> Tensor:
+        """Latents as the encoder gives them -> mean 0 and deviation 1 per channel over the data."""
+        return (z - self.mean_of_means.view(-1, 1, 1, 1)) / self.std_of_means.view(-1, 1, 1, 1)
+
+    def denormalize(self, z: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
+        return z * self.std_of_means.view(-1, 1, 1, 1) + self.mean_of_means.view(-1, 1, 1, 1)
+
+
+def patchify(x: Tensor, size: int) -> Tensor:
+    """(B, C, T, H q, W r) -> (B, C r q, T, H, W): the column within the patch runs slower."""
+    return rearrange(x, "b c t (h q) (w r) -> b (c r q) t h w", q=size, r=size)
+
+
+def unpatchify(x: Tensor, size: int) -> Tensor:
+    """The inverse of `patchify`."""
+    return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=size, r=size)
+
+
+def _conv(
+    config: LTXVAEConfig,
+    *,
+    causal: bool,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> ConvFactory:
+    """The 3x3x3 convolutions of one side, of stride 1 unless told otherwise."""
+    return partial(
+        CausalConv3d,
+        stride=(1, 1, 1),
+        causal=causal,
+        padding_mode=config.spatial_padding_mode,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _run(side: Encoder | Decoder, block: nn.Module, *inputs: Any) -> Tensor:
+    """One block, checkpointed if its side asks for it."""
+    if side.gradient_checkpointing and side.training:
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return block(*inputs)
+
+
+def _check_shape(what: str, x: Tensor, channels: int) -> None:
+    if x.ndim != 5 or x.shape[1] != channels:
+        shape = tuple(x.shape)
+        raise InputError(f"{what} must be (batch, {channels}, time, height, width), not {shape}")
+
+
+def _misfit(name: str, value: int, step: int, rest: int) -> list[str]:
+    """What is wrong with a size that must be a positive multiple of `step`, plus `rest`."""
+    least = rest or step
+    if value >= least and value % step == rest % step:
+        return []
+    below = (value - rest) // step * step + rest
+    near = " or ".join(str(n) for n in (below, below + step) if n >= least) or str(least)
+    rule = f"a multiple of {step}" + (f" plus {rest}" if rest else "")
+    return [f"{name} must be {rule}, nearest {near}"]

@@ -1,0 +1,193 @@
+"""The blocks of LTX-Video's VAE: residual blocks, and the steps between resolutions.
+
+Paper, code and licence: see `ltx_vae.py`. Letters: B batch, C channels, T frames, H height,
+W width.
+A `conv` argument is the factory of the network's 3x3x3 convolutions, `conv(in, out, stride=...)`,
+with causality, padding, device and type bound to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kinema.nn.conv import CausalConv3d, Factors, depth_to_space, space_to_depth
+from kinema.nn.embeddings import TimeEmbedder
+from kinema.nn.norms import ChannelNorm, PixelNorm
+
+ConvFactory = Callable[..., CausalConv3d]
+NoiseSource = Callable[[tuple[int, int]], Tensor]  # (H, W) -> a map (H, W) or (B, 1, H, W)
+SHORTCUT_NORM_EPS = 1e-6
+
+
+class ResBlock(nn.Module):
+    """PixelNorm, SiLU, conv, PixelNorm, SiLU, conv, plus the input.
+
+    Timed, each norm is followed by the modulation (1 + scale) h + shift. Noisy, each convolution is
+    followed by a Gaussian map times a learned scale per channel (StyleGAN's noise inputs). Where
+    the number of channels changes, the shortcut is a LayerNorm over channels and a 1x1x1 conv.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        conv: ConvFactory,
+        timed: bool,
+        noisy: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        kw: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.norm1 = PixelNorm()
+        self.conv1 = conv(in_channels, out_channels)
+        self.norm2 = PixelNorm()
+        self.conv2 = conv(out_channels, out_channels)
+        self.norm3: nn.Module = nn.Identity()
+        self.conv_shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.norm3 = ChannelNorm(in_channels, eps=SHORTCUT_NORM_EPS, **kw)
+            self.conv_shortcut = nn.Conv3d(in_channels, out_channels, kernel_size=1, **kw)
+        if noisy:
+            self.per_channel_scale1 = nn.Parameter(torch.zeros(out_channels, 1, 1, **kw))
+            self.per_channel_scale2 = nn.Parameter(torch.zeros(out_channels, 1, 1, **kw))
+        if timed:
+            table = torch.randn(4, in_channels, **kw) / in_channels**0.5
+            self.scale_shift_table = nn.Parameter(table)
+
+    def forward(self, x: Tensor, time: Tensor | None = None, maps: Sequence[Tensor] = ()) -> Tensor:
+        """One residual step.
+
+        Args:
+            x: (B, C, T, H, W).
+            time: (B, 4 C), the embedded time of a timed block.
+            maps: two noise maps, (H, W) or (B, 1, H, W); or none, and no noise is injected.
+        """
+        h = self.norm1(x)
+        if time is not None:
+            shift1, scale1, shift2, scale2 = modulation(self.scale_shift_table, time)
+            h = h * (1 + scale1) + shift1
+        h = self.conv1(F.silu(h))
+        if maps:
+            h = h + (self.per_channel_scale1 * maps[0]).unsqueeze(-3)  # equal in every frame
+        h = self.norm2(h)
+        if time is not None:
+            h = h * (1 + scale2) + shift2
+        h = self.conv2(F.silu(h))
+        if maps:
+            h = h + (self.per_channel_scale2 * maps[1]).unsqueeze(-3)
+        return self.conv_shortcut(self.norm3(x)) + h
+
+
+def modulation(table: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+    """Learned table (n, C) + embedded time (B, n C) -> n tensors (B, C, 1, 1, 1).
+
+    Source: adaLN-single of PixArt-alpha (arXiv:2310.00426), section 2.3.
+    """
+    rows = table + time.unflatten(1, table.shape)
+    return rows[..., None, None, None].unbind(dim=1)
+
+
+class ResGroup(nn.Module):
+    """Residual blocks at one resolution, with one embedding of the time for all of them."""
+
+    def __init__(
+        self,
+        channels: int,
+        num_layers: int,
+        *,
+        conv: ConvFactory,
+        timed: bool,
+        noisy: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        kw: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.num_noise_maps = 2 * num_layers if noisy else 0
+        if timed:
+            self.time_embedder = TimeEmbedder(4 * channels, **kw)
+        self.res_blocks = nn.ModuleList(
+            ResBlock(channels, channels, conv=conv, timed=timed, noisy=noisy, **kw)
+            for _ in range(num_layers)
+        )
+
+    def draw(self, noise: NoiseSource, x: Tensor) -> list[Tensor]:
+        """The maps that these blocks add to an input like x, in the order of use."""
+        size = (x.shape[-2], x.shape[-1])
+        return [noise(size).to(x) for _ in range(self.num_noise_maps)]
+
+    def forward(self, x: Tensor, time: Tensor | None = None, maps: Sequence[Tensor] = ()) -> Tensor:
+        """The blocks in turn.
+
+        Args:
+            x: (B, C, T, H, W).
+            time: (B,) in the unit of the sinusoids, for timed blocks.
+            maps: `num_noise_maps` maps in the order of use, or none.
+        """
+        embedded = None if time is None else self.time_embedder(time)
+        for i, block in enumerate(self.res_blocks):
+            x = block(x, embedded, maps[2 * i : 2 * i + 2])
+        return x
+
+
+class SpaceToDepthDown(nn.Module):
+    """Halves a resolution by moving pixels into channels; the shortcut averages channel groups.
+
+    The conv keeps the resolution and gives C' / (st sh sw) channels. A temporal stride repeats the
+    first frame once, so that 8k + 1 frames stay a possible number at every level.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: Factors, conv: ConvFactory
+    ) -> None:
+        super().__init__()
+        cell = math.prod(stride)
+        self.stride = stride
+        self.group_size = in_channels * cell // out_channels
+        self.conv = conv(in_channels, out_channels // cell)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, C', ceil(T / st), H / sh, W / sw)."""
+        if self.stride[0] == 2:
+            x = torch.cat([x[:, :, :1], x], dim=2)
+        shortcut = space_to_depth(x, self.stride).unflatten(1, (-1, self.group_size)).mean(dim=2)
+        return space_to_depth(self.conv(x), self.stride) + shortcut
+
+
+class DepthToSpaceUp(nn.Module):
+    """Doubles a resolution by pixel shuffle; the shortcut shuffles the input and repeats channels.
+
+    After a temporal step the first frame is dropped, 2T -> 2T - 1: it has no counterpart in a clip
+    of 8k + 1 frames.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: Factors,
+        residual: bool,
+        conv: ConvFactory,
+    ) -> None:
+        super().__init__()
+        cell = math.prod(stride)
+        self.stride = stride
+        self.repeats = out_channels * cell // in_channels if residual else 0
+        self.conv = conv(in_channels, out_channels * cell)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, C', T st - (st - 1), H sh, W sw)."""
+        skip = self.stride[0] - 1
+        h = depth_to_space(self.conv(x), self.stride)[:, :, skip:]
+        if self.repeats:
+            h = h + depth_to_space(x, self.stride)[:, :, skip:].repeat(1, self.repeats, 1, 1, 1)
+        return h

@@ -1,0 +1,1 @@
+"""Layers: attention, positions, norms, convolutions. They know nothing of tasks."""

@@ -1,0 +1,74 @@
+"""Convolutions of video and the rearrangements between space-time and channels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+PaddingMode = Literal["zeros", "replicate", "reflect"]
+Factors = tuple[int, int, int]  # over time, height, width
+
+
+class CausalConv3d(nn.Module):
+    """A 3x3x3 convolution whose padding in time repeats frames.
+
+    Causal, the first frame is put twice in front: a frame sees itself and the two before it, and a
+    still image is a clip of one frame. Otherwise the first and the last frame are repeated once.
+
+    Source: MAGVIT-v2 (arXiv:2310.05737), section 3.2; repeated frames as in LTX-Video
+    (arXiv:2501.00103).
+
+    Args:
+        in_channels, out_channels: of the convolution.
+        stride: over time, height, width.
+        causal: which frames are repeated.
+        padding_mode: of height and width, one pixel on each side.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: Factors,
+        causal: bool,
+        padding_mode: PaddingMode,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.conv = nn.Conv3d(
+            in_channels,
+            out_channels,
+            kernel_size=3,
+            stride=stride,
+            padding=(0, 1, 1),
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, C', ceil(T / st), ceil(H / sh), ceil(W / sw))."""
+        first, last = x[:, :, :1], x[:, :, -1:]
+        frames = (first, first, x) if self.causal else (first, x, last)
+        return self.conv(torch.cat(frames, dim=2))
+
+
+def space_to_depth(x: Tensor, factors: Factors) -> Tensor:
+    """(B, C, T p, H q, W r) -> (B, C p q r, T, H, W): the inverse of `depth_to_space`."""
+    p, q, r = factors
+    return rearrange(x, "b c (t p) (h q) (w r) -> b (c p q r) t h w", p=p, q=q, r=r)
+
+
+def depth_to_space(x: Tensor, factors: Factors) -> Tensor:
+    """(B, C p q r, T, H, W) -> (B, C, T p, H q, W r): the pixel shuffle of space and time.
+
+    Source: Shi et al., sub-pixel convolution (arXiv:1609.05158), extended to time.
+    """
+    p, q, r = factors
+    return rearrange(x, "b (c p q r) t h w -> b c (t p) (h q) (w r)", p=p, q=q, r=r)

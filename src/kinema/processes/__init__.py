@@ -1,0 +1,1 @@
+"""How noise becomes a sample and a sample becomes a loss."""

@@ -1,0 +1,72 @@
+"""Noise levels of a sampler: functions that return decreasing tensors; `with_zero` ends the table.
+
+Times t and sigmas lie in [0, 1]; 1 is noise. Sources: Stable Diffusion 3 (arXiv 2403.03206) eq. 23
+for the shift, Flux for its dependence on the number of tokens, Movie Gen (arXiv 2410.13720) for
+linear-quadratic, Simple Diffusion (arXiv 2301.11093) for the resolution-dependent logarithmic SNR.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+THRESHOLD = 0.025  # how far the linear half of `linear_quadratic` falls
+
+
+def linear(num_steps: int) -> Tensor:
+    """1, ..., 1/N in equal steps; shape (N,)."""
+    return torch.linspace(1, 1 / num_steps, num_steps)
+
+
+def linear_quadratic(num_steps: int) -> Tensor:
+    """Half the steps fall linearly to 1 - 0.025, the rest quadratically towards 0; shape (N,)."""
+    if num_steps == 1:
+        return torch.tensor([1.0])
+    num_linear = num_steps // 2
+    num_quadratic = num_steps - num_linear
+    i = torch.arange(num_steps, dtype=torch.float64)
+    excess = num_linear - THRESHOLD * num_steps
+    a = excess / (num_linear * num_quadratic**2)
+    b = THRESHOLD / num_linear - 2 * excess / num_quadratic**2
+    rising = torch.where(
+        i < num_linear, i * THRESHOLD / num_linear, a * i**2 + b * i + a * num_linear**2
+    )
+    return (1 - rising).float()
+
+
+def shift(t: Tensor, mu: float) -> Tensor:
+    """SD3's shift towards noise: e^mu / (e^mu + 1/t - 1)."""
+    return math.exp(mu) / (math.exp(mu) + (1 / t - 1))
+
+
+def mu_of_tokens(num_tokens: int) -> float:
+    """The shift for a state of `num_tokens`: on the line through 0.95 at 1024 and 2.05 at 4096."""
+    slope = (2.05 - 0.95) / (4096 - 1024)
+    return 0.95 + slope * (num_tokens - 1024)
+
+
+def stretch_to_terminal(sigmas: Tensor, terminal: float) -> Tensor:
+    """Scales 1 - sigma so that the last sigma equals `terminal`; needs at least two steps."""
+    return 1 - (1 - sigmas) * ((1 - terminal) / (1 - sigmas[-1]))
+
+
+def simple_diffusion_shift(t: Tensor, num_tokens: int) -> Tensor:
+    """Raises the logarithmic ratio of noise to signal by 2 log(tokens / 1024), as Simple Diffusion.
+
+    There the resolution stands in the place of the tokens. Times lie in (0, 1).
+    """
+    noise_to_signal = 2 * torch.log(t / (1 - t)) + 2 * math.log(num_tokens / 1024)
+    return torch.sigmoid(0.5 * noise_to_signal)
+
+
+def with_zero(sigmas: Tensor) -> Tensor:
+    """Appends the final 0."""
+    return torch.cat([sigmas, sigmas.new_zeros(1)])
+
+
+def next_lower(t: Tensor, sigmas: Tensor) -> Tensor:
+    """For each time the largest entry of `sigmas` below it (0 when there is none); shape of t."""
+    lower = torch.where(sigmas < t[..., None] - 1e-6, sigmas, 0.0)
+    return lower.amax(-1)

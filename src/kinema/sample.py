@@ -1,0 +1,162 @@
+"""Samples: named, typed fields that belong together, and what can be written to a file.
+
+Shape letters: T frames, N objects, H height, W width, C sound channels, S sound samples.
+A clip is a sample too; it lives in `kinema.clip`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from kinema.errors import InputError
+
+
+class Artefact(Protocol):
+    """What a system's run returns: it knows how to write itself."""
+
+    def write(self, path: str | Path, *, overwrite: bool) -> None:
+        """Writes the artefact at `path`; an existing file is replaced only if `overwrite`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Sound as numbers.
+
+    Args:
+        x: (C, S) float32 in [-1, 1], one or two channels.
+        sample_rate_hz: samples per second, 1 to 768,000.
+
+    Raises:
+        InputError: shape, type, range or rate does not fit.
+    """
+
+    x: np.ndarray
+    sample_rate_hz: int
+
+    def __post_init__(self) -> None:
+        expect_array("sound", self.x, np.float32, "C S", (None, None))
+        if self.x.shape[0] not in (1, 2):
+            raise InputError(f"sound must have 1 or 2 channels, not {self.x.shape[0]}; mix it down")
+        if self.x.size and not np.abs(self.x).max() <= 1:
+            raise InputError("sound must lie in [-1, 1] without NaN; scale or clip it")
+        if not 1 <= self.sample_rate_hz <= 768_000:
+            raise InputError(
+                f"a sample rate must lie in 1..768000 Hz, not {self.sample_rate_hz}; "
+                "give samples per second"
+            )
+
+    @property
+    def seconds(self) -> float:
+        """How long it sounds."""
+        return float(self.x.shape[1] / self.sample_rate_hz)
+
+    def part(self, start_seconds: float, stop_seconds: float) -> Sound:
+        """The stretch [start, stop); what lies beyond either end of the sound is silence."""
+        first, last = (round(t * self.sample_rate_hz) for t in (start_seconds, stop_seconds))
+        inside = self.x[:, max(first, 0) : max(last, 0)]
+        x = np.zeros((len(self.x), last - first), np.float32)
+        x[:, max(-first, 0) :][:, : inside.shape[1]] = inside
+        return Sound(x, self.sample_rate_hz)
+
+    @classmethod
+    def read(cls, path: str | Path, *, sample_rate_hz: int | None = None) -> Sound:
+        """Reads the sound of a sound or video file; see `kinema.media.read_sound`."""
+        from kinema.media.sound import read_sound
+
+        return read_sound(path, sample_rate_hz=sample_rate_hz)
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Writes a 16-bit wav file."""
+        from kinema.media.sound import write_wav
+
+        write_wav(path, self, overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt, a caption or an answer: any text that is not blank."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InputError("the text is empty; write at least one word")
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Writes a UTF-8 text file that ends with a newline."""
+        from kinema.files import write_text
+
+        write_text(path, self.text + "\n", overwrite=overwrite)
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Where objects are: one box for each object in each frame.
+
+    Args:
+        xyxy: (T, N, 4) float32: left, top, right, bottom in pixels, the right and bottom edges
+            outside the object. A box of NaN says that the object is not in that frame.
+    """
+
+    xyxy: np.ndarray
+
+    def __post_init__(self) -> None:
+        expect_array("boxes", self.xyxy, np.float32, "T N 4", (None, None, 4))
+        left, top, right, bottom = np.moveaxis(self.xyxy, -1, 0)
+        if ((right < left) | (bottom < top)).any():
+            raise InputError(
+                "boxes must be left, top, right, bottom with left <= right, top <= bottom"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Which pixels objects cover: (T, N, H, W) bool."""
+
+    x: np.ndarray
+
+    def __post_init__(self) -> None:
+        expect_array("masks", self.x, np.bool_, "T N H W", (None, None, None, None))
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Points followed through time.
+
+    Args:
+        xy: (T, N, 2) float32 in pixels, x to the right and y down; may lie outside the frame.
+        visible: (T, N) bool.
+    """
+
+    xy: np.ndarray
+    visible: np.ndarray
+
+    def __post_init__(self) -> None:
+        expect_array("tracks", self.xy, np.float32, "T N 2", (None, None, 2))
+        expect_array("track visibility", self.visible, np.bool_, "T N", self.xy.shape[:2])
+
+
+def expect_array(
+    what: str, x: np.ndarray, dtype: type, letters: str, shape: tuple[int | None, ...]
+) -> None:
+    """Checks the type and shape of an array; None in `shape` stands for any length.
+
+    Raises:
+        InputError: names `what`, the expected letters and type, and what was given.
+    """
+    given = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+    fits = (
+        isinstance(x, np.ndarray)
+        and x.dtype == dtype
+        and x.ndim == len(shape)
+        and all(n is None or n == m for n, m in zip(shape, x.shape))
+    )
+    if not fits:
+        raise InputError(
+            f"{what} must be an array ({', '.join(letters.split())}) of {np.dtype(dtype).name}, "
+            f"not {given}"
+        )

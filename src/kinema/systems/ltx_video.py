@@ -1,0 +1,247 @@
+"""LTX-Video: Realtime Video Latent Diffusion (arXiv 2501.00103), HaCohen et al. 2024.
+
+Authors' code: github.com/Lightricks/LTX-Video (Apache-2.0); weights OpenRail-M from 0.9.5. What is verified, inferred
+and different is in the card. A text encoder conditions a transformer that predicts the velocity of latent tokens; a
+codec with 32x32x8 pixels per token maps clips to latents and does the last denoising step while it decodes.
+
+Letters: B batch, C latent channels, N tokens; t, h, w latent frames, rows, columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from kinema.card import Card
+from kinema.clip import Clip
+from kinema.condition import Conditions, Grid
+from kinema.conditions.text import T5, T5Config
+from kinema.errors import InputError
+from kinema.hooks.perturb import attention_values
+from kinema.networks.ltx_transformer import (
+    LTXTransformer,
+    latent_positions,
+    patchify,
+    pixel_positions,
+    unpatchify,
+)
+from kinema.networks.ltx_vae import LTXVAE
+from kinema.networks.word_encoder import WordEncoder
+from kinema.noise import Noise
+from kinema.processes import schedules
+from kinema.processes.flow import Flow, logit_normal
+from kinema.processes.guidance import Term, linear
+from kinema.processes.process import Callback, Guidance
+from kinema.sample import Text
+from kinema.systems.ltx_video_config import PRESETS, LTXVideoConfig, Sampling
+from kinema.systems.ltx_video_training import STAGES
+from kinema.systems.model import Model
+
+CARD = Card(
+    name="ltx_video",
+    number=5,
+    title="LTX-Video: Realtime Video Latent Diffusion",
+    arxiv="2501.00103",
+    year=2024,
+    kind="generator",
+    job="a text prompt becomes a clip",
+    code="github.com/Lightricks/LTX-Video",
+    code_license="Apache-2.0",
+    weights_license="OpenRail-M from 0.9.5",
+    claim="per-token times give image-to-video without new parameters; a denoising decoder beats a plain one",
+    applies=("full", "weights", "parity", "tiny", "run", "claim"),
+    verified=(
+        "transformer, rotary table, skip modes, VAE 0.9.0/0.9.1/0.9.5, upsampler, schedules, Euler, guidance: recorded",
+        "parameter counts and checkpoint names of every published version",
+    ),
+    inferred=(
+        "that the timed decoder of 0.9.1 is the paper's denoising decoder",
+        "training: the paper's text and secondary sources; the authors published no training code",
+    ),
+    deviations=(
+        "the shapes model reads text with a small word encoder of our own instead of T5",
+        "no LPIPS term in the codec's loss: it needs weights trained by others",
+    ),
+    tags={},
+)
+
+
+def build_text(text: Any, **factory: Any) -> WordEncoder | T5:
+    """The text encoder that a configuration asks for."""
+    return T5(text, **factory) if isinstance(text, T5Config) else WordEncoder(text, **factory)
+
+
+class LTXVideo(Model):
+    """The system: ``generate`` is the hop from prompts to clips, each line of it a call to one part."""
+
+    CARD = CARD
+    CONFIG = LTXVideoConfig
+    PRESETS = PRESETS
+    STAGES = STAGES
+    PARTS = {"text": build_text, "transformer": LTXTransformer, "codec": LTXVAE}
+    config: LTXVideoConfig
+
+    @property
+    def text(self) -> WordEncoder | T5:
+        """The text encoder."""
+        return cast(WordEncoder | T5, self.parts["text"])
+
+    @property
+    def transformer(self) -> LTXTransformer:
+        """The network that predicts the velocity."""
+        return cast(LTXTransformer, self.parts["transformer"])
+
+    @property
+    def codec(self) -> LTXVAE:
+        """The video VAE."""
+        return cast(LTXVAE, self.parts["codec"])
+
+    @property
+    def process(self) -> Flow:
+        """Rectified flow with logit-normal times, shifted by the number of tokens."""
+        return Flow(times=logit_normal)
+
+    def prepare(self, prompts: Sequence[str], negative: str, sampling: Sampling) -> Conditions:
+        """Encodes text and positions of a batch; once per sample, outside the step loop."""
+        latent = self.codec.latent_shape(sampling.num_frames, sampling.height, sampling.width)
+        ids = self.text.ids([*prompts, *([negative] * len(prompts))]).to(self.device)
+        given, null = (
+            self.text(ids[: len(prompts)]),
+            self.text(ids[len(prompts) :]),
+        )
+        return self.conditions(replace(given, null=null), latent[1:], sampling.fps)
+
+    def conditions(self, text: Any, size: tuple[int, int, int], fps: float) -> Conditions:
+        """Text, and the positions (B, 3, N) of the tokens in seconds, rows and columns of pixels."""
+        latent = latent_positions(*size, device=self.device)
+        pixel = pixel_positions(
+            latent, self.codec.stride, causal=self.config.causal_positions
+        ).float()
+        pixel[0] /= fps
+        return Conditions({"text": text, "positions": Grid(x=pixel.expand(len(text.x), -1, -1))})
+
+    def guidance(self, sampling: Sampling) -> Guidance:
+        """Classifier-free and spatio-temporal guidance with rescaling."""
+        sites = {
+            f"transformer_blocks.{i}.attn1": torch.ones(1, dtype=torch.bool)
+            for i in sampling.perturbed_blocks
+        }
+        terms = (
+            Term(weight=sampling.guidance - 1, drop=("text",)),
+            Term(weight=sampling.perturbed, within=partial(attention_values, sites)),
+        )
+        return linear(terms, rescale=sampling.rescale)
+
+    def sigmas(self, steps: int, num_tokens: int, terminal: float) -> Tensor:
+        """Noise levels (steps + 1,): shifted by the number of tokens, stretched to the terminal level, then 0."""
+        shifted = schedules.shift(schedules.linear(steps), schedules.mu_of_tokens(num_tokens))
+        if steps > 1:
+            shifted = schedules.stretch_to_terminal(shifted, terminal)
+        return schedules.with_zero(shifted)
+
+    @torch.inference_mode()
+    def latents(
+        self,
+        prompts: Sequence[str],
+        *,
+        noise: Noise,
+        sampling: Sampling,
+        negative: str,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Normalized latents (B, C, t, h, w) for prompts; row b uses the noise of ``noise.samples[b]``."""
+        channels, *size = self.codec.latent_shape(
+            sampling.num_frames, sampling.height, sampling.width
+        )
+        conditions = self.prepare(prompts, negative, sampling)
+        start = self.process.start((len(prompts), channels, *size), noise)
+        start = start.to(next(self.transformer.parameters()))  # its device and type
+        x = patchify(start)
+        tokens = self.process.sample(
+            self.transformer,
+            x,
+            self.sigmas(sampling.steps, x.shape[1], sampling.terminal),
+            conditions=conditions,
+            guidance=self.guidance(sampling),
+            callback=callback,
+        )
+        return unpatchify(tokens, *size[1:])
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor, *, noise: Noise, sampling: Sampling) -> Tensor:
+        """Clips (B, 3, T, H, W), about [-1, 1]; a timed decoder does the last denoising step."""
+        if not self.config.codec.timestep_conditioning:
+            return self.codec.decode(latents)
+        level = sampling.decode_noise
+        fresh = noise.normal(latents.shape, "decode").to(latents)
+        time = torch.full((len(latents),), sampling.decode_time, device=latents.device)
+        return self.codec.decode((1 - level) * latents + level * fresh, time=time)
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        seed: int,
+        negative: str = "",
+        sampling: Sampling | None = None,
+        callback: Callback | None = None,
+        output: Literal["clip", "tensor", "latents"] = "clip",
+    ) -> Clip | Tensor:
+        """The main job: one clip from a prompt.
+
+        Args:
+            prompt: what to show; words that the text encoder does not know are left out.
+            seed: fixes the noise: the clip of a seed is the same in every batch that it is made in.
+            negative: what guidance moves away from.
+            sampling: size and sampler; the model's own if None.
+            callback: called after each step.
+            output: a `Clip`, the decoded tensor (3, T, H, W), or the latents (C, t, h, w).
+        """
+        sampling = sampling or self.config.sampling
+        noise = Noise(0, (seed,))
+        latents = self.latents(
+            [prompt], noise=noise, sampling=sampling, negative=negative, callback=callback
+        )
+        if output == "latents":
+            return latents[0]
+        pixels = self.decode(latents, noise=noise, sampling=sampling)[0]
+        return pixels if output == "tensor" else self.clip(pixels, sampling)
+
+    def clip(self, pixels: Tensor, sampling: Sampling) -> Clip:
+        """A decoded clip (3, T, H, W) as frames."""
+        return Clip.from_float(pixels.float().cpu().numpy(), sampling.fps)
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """The words of a prompt that the text encoder does not know and leaves out.
+
+        Raises:
+            InputError: the prompt is empty or too long, or no word of it is known.
+        """
+        text = self.text
+        text.ids([Text(prompt).text])
+        if isinstance(text, T5):
+            return []  # its tokens are pieces of words and spell every text
+        known, unknown = text.split(prompt)
+        if not known:
+            raise InputError(f"this model knows no word of the prompt {prompt[:60]!r}")
+        return unknown
+
+    def run(self, inputs: Mapping[str, Text], seed: int) -> dict[str, Clip]:
+        """{"prompt": Text} -> {"clip": Clip}, sampled as the model's configuration says."""
+        self.unknown_words(inputs["prompt"].text)
+        clip = self.generate(inputs["prompt"].text, seed=seed)
+        assert isinstance(clip, Clip)
+        return {"clip": clip}
+
+    @staticmethod
+    def example() -> dict[str, Text]:
+        """Inputs that `run` takes."""
+        return {"prompt": Text("a small red circle moves left on a navy background")}
+
+
+SYSTEM = LTXVideo

@@ -1,0 +1,138 @@
+"""The training plan of LTX-Video: first the codec against its critic, then the generator on its latents.
+
+Paper, code and licence: see `ltx_video.py`. The authors published no training code; losses and times follow the paper,
+sizes and lengths are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from kinema.clip import Clip
+from kinema.condition import Conditions
+from kinema.data.batches import WorldClips
+from kinema.data.latents import LatentCache
+from kinema.errors import InputError
+from kinema.media import write_contact_sheet
+from kinema.networks.ltx_transformer import patchify
+from kinema.noise import Noise
+from kinema.training.flow import FlowObjective
+from kinema.training.objective import Batch
+from kinema.training.stage import Data, Stage
+from kinema.training.vae_gan import VAEGAN
+from kinema.weights.digest import digest
+from kinema.worlds import load as load_world
+
+if TYPE_CHECKING:
+    from kinema.systems.ltx_video import LTXVideo
+
+ON_A_SHEET = 8
+
+
+def codec_objective(model: LTXVideo) -> VAEGAN:
+    """The codec against its critic."""
+    return VAEGAN(model.codec, model.config.codec_loss)
+
+
+def codec_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
+    """Clips that a world draws (`shapes` if none is named), shorter than those that are generated."""
+    size = model.config.sampling
+    options = {
+        "num_frames": model.config.codec_frames,
+        "height": size.height,
+        "width": size.width,
+        "fps": size.fps,
+    }
+    train, unseen = (
+        WorldClips(load_world(named or "shapes", seed=seed, split=split, **options))
+        for seed, split in ((0, "train"), (1, "held_out"))
+    )
+    return Data(train, unseen(tuple(range(held_out))))
+
+
+def codec_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
+    """Held-out clips above what the codec makes of them."""
+    clips = held_out["clips"][: ON_A_SHEET // 2].to(model.device)
+    sampling = replace(model.config.sampling, decode_noise=0.0, decode_time=0.0)
+    noise = Noise(0, tuple(range(len(clips))))
+    decoded = model.decode(model.codec.encode(clips), noise=noise, sampling=sampling)
+    rows = [row for pair in zip(clips, decoded) for row in pair]
+    labels = [f"{name}: {said[0]}" for said in held_out["captions"] for name in ("clip", "codec")]
+    draw_sheet(rows, labels, model.config.sampling.fps, path)
+
+
+def generator_objective(model: LTXVideo) -> FlowObjective:
+    """Transformer and text encoder together."""
+    networks = {role: model.parts[role] for role in ("transformer", "text")}
+    prepare = partial(prepare_batch, model)
+    return FlowObjective(networks, predict="transformer", process=model.process, prepare=prepare)
+
+
+def prepare_batch(model: LTXVideo, batch: Batch, noise: Noise) -> tuple[Tensor, Conditions]:
+    """Tokens and conditions from cached latents: one caption of each clip is drawn, and dropped now and then."""
+    choice = noise.uniform((len(noise), 2), "caption").tolist()
+    texts = [
+        "" if drop < model.config.text_drop else captions[int(pick * len(captions))]
+        for captions, (pick, drop) in zip(batch["captions"], choice)
+    ]
+    latents = batch["latents"].to(model.device)
+    text = model.text(model.text.ids(texts).to(model.device))
+    _, _, t, h, w = latents.shape
+    return patchify(latents), model.conditions(text, (t, h, w), batch["fps"])
+
+
+def generator_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
+    """Latents that `kinema encode` wrote with this model's codec."""
+    if named is None:
+        raise InputError(
+            "the generator trains on latents: pass --data FOLDER that `kinema encode` wrote"
+        )
+    codec = digest(model.codec)
+    train, unseen = (
+        LatentCache(Path(named) / split, codec=codec, seed=0) for split in ("train", "held_out")
+    )
+    return Data(train, unseen(tuple(range(min(held_out, len(unseen))))))
+
+
+def generator_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
+    """Clips from the first captions of the held-out batch, always with the same noise."""
+    prompts = [captions[0] for captions in held_out["captions"][:ON_A_SHEET]]
+    noise = Noise(0, tuple(range(len(prompts))))
+    sampling = model.config.sampling
+    latents = model.latents(prompts, noise=noise, sampling=sampling, negative="")
+    draw_sheet(
+        list(model.decode(latents, noise=noise, sampling=sampling)), prompts, sampling.fps, path
+    )
+
+
+def draw_sheet(clips: list[Tensor], labels: list[str], fps: float, path: Path) -> None:
+    """A contact sheet of clips (3, T, H, W) in [-1, 1]."""
+    rows = [Clip.from_float(clip.float().cpu().numpy(), fps) for clip in clips]
+    write_contact_sheet(
+        path, rows, labels[: len(rows)], columns=1, frames_per_clip=9, overwrite=True
+    )
+
+
+STAGES = {
+    "codec": Stage(
+        trains=("codec",),
+        recipe=lambda config: config.codec_recipe,
+        objective=codec_objective,
+        data=codec_data,
+        sheet=codec_sheet,
+    ),
+    "generator": Stage(
+        trains=("transformer", "text"),
+        recipe=lambda config: config.generator_recipe,
+        objective=generator_objective,
+        data=generator_data,
+        sheet=generator_sheet,
+        starts_from=("codec",),
+    ),
+}

@@ -1,0 +1,104 @@
+"""What a run leaves behind while it goes: a line of JSON per step, TensorBoard events, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kinema.files import write_text
+
+
+class Log:
+    """Writes `log.jsonl` (losses with all their digits) and TensorBoard events; shows progress.
+
+    Progress and messages go to stderr. TensorBoard is optional: without it no events are written,
+    and that is said. Lines at or after `start` are cut off first: they belong to steps that a
+    killed run did not save.
+
+    Args:
+        folder: where the log goes.
+        start: the step that comes next.
+        total: the steps of the whole run.
+    """
+
+    def __init__(self, folder: Path, *, start: int, total: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sheets").mkdir(exist_ok=True)
+        path = folder / "log.jsonl"
+        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < start]
+        write_text(path, "".join(f"{line}\n" for line in kept), overwrite=True)
+        console = Console(stderr=True)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._board = _board(folder / "tensorboard", start, console)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("training", total=total, completed=start, rate="")
+
+    def __enter__(self) -> Log:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._file.close)
+            if self._board is not None:
+                closing.callback(self._board.close)
+            self._progress.stop()
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """The numbers of a training step."""
+        self._line(step, values)
+        loss = next((v for k, v in values.items() if k.endswith("/loss")), math.nan)
+        rate = f"{1 / max(values['seconds'], 1e-9):.2f} steps/s"
+        self._progress.update(self._task, advance=1, rate=rate, description=f"loss {loss:.4f}")
+
+    def report(self, step: int, values: Mapping[str, float]) -> None:
+        """The held-out numbers after `step` steps, also shown; their line is that of the last step.
+
+        So a resumed run cuts it off or keeps it together with the step that it follows.
+        """
+        self._line(step - 1, values)
+        shown = "  ".join(f"{k.removeprefix('held_out/')} {v:.4g}" for k, v in values.items())
+        self._progress.console.print(f"step {step}: {shown}", highlight=False)
+
+    def _line(self, step: int, values: Mapping[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+
+def _board(folder: Path, start: int, console: Console) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        console.print("no TensorBoard events are written: pip install tensorboard", highlight=False)
+        return None
+    return SummaryWriter(str(folder), purge_step=start)
+
+
+def _whole_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return lines[:-1]  # what follows the last newline was cut by a kill

@@ -1,0 +1,71 @@
+"""Recipes: the numbers of one training run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kinema.config import config
+from kinema.errors import InputError
+
+
+@config
+class Recipe:
+    """How long, on how much, how fast.
+
+    Args:
+        steps: optimizer steps.
+        batch_size: samples per step.
+        accumulate: micro-batches that a step is split into; must divide `batch_size`.
+        learning_rate: peak, of AdamW, after a linear warm-up.
+        warmup: steps until the peak.
+        decay: the last fraction of the steps over which the rate falls linearly to zero.
+        weight_decay: of AdamW, on matrices and kernels only.
+        betas: of AdamW.
+        clip_norm: largest norm of each player's gradient.
+        ema: decay of the moving average of the weights, the result of the training.
+        precision: type of the activations; weights are float32.
+        compile: names of the system's networks, or of modules in them, that go through
+            torch.compile.
+        report_every: steps between held-out losses and sample sheets.
+        save_every: steps between checkpoints.
+        held_out: samples of the held-out batch.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    steps: int
+    batch_size: int
+    accumulate: int = 1
+    learning_rate: float
+    warmup: int
+    decay: float
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: tuple[str, ...] = ()
+    report_every: int
+    save_every: int
+    held_out: int
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "report_every", "save_every", "held_out"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be greater than 0, not {getattr(self, name)}")
+        if self.batch_size % self.accumulate:
+            raise InputError(f"batch_size {self.batch_size} is not divisible by {self.accumulate}")
+        if not 0 <= self.decay <= 1:
+            raise InputError(f"decay is a fraction of the steps, not {self.decay}")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema must lie in [0, 1), not be {self.ema}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step that counts from 0."""
+        rising = min(1.0, (step + 1) / max(1, self.warmup))
+        falling = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
+        return self.learning_rate * rising * falling

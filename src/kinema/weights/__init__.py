@@ -1,0 +1,1 @@
+"""Checkpoints: key maps, manifests, files."""

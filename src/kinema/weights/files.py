@@ -1,0 +1,343 @@
+"""Checkpoint files: opened by their header, loaded tensor by tensor, written atomically.
+
+Read are single safetensors files (the authors' configuration, as JSON, under ``config`` in the
+metadata), folders as diffusers writes them (``config.json`` beside safetensors files, in shards
+or not), and pickles of plain tensors. Written are safetensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from kinema.errors import InputError
+from kinema.files import atomic
+from kinema.weights.keymap import KeyMap, Lazy, compare
+from kinema.weights.manifests import shapes_of
+
+T = TypeVar("T")
+
+PICKLES = (".pt", ".pth", ".ckpt", ".bin")
+# Where training scripts put the tensors when they pickle more than tensors.
+NESTS = ("state_dict", "model", "module")
+
+# Names of the safetensors format.
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An open checkpoint: names and shapes are known, values are read when asked for.
+
+    Attributes:
+        path: the file or folder.
+        tensors: the file's names; reading one costs memory for that one only.
+        config: the configuration stored beside the tensors, None if there is none.
+        metadata: all text stored in the header, for safetensors files.
+    """
+
+    path: Path
+    tensors: Mapping[str, Lazy]
+    config: dict[str, Any] | None
+    metadata: Mapping[str, str]
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Opens a checkpoint; reads and checks its header, no values.
+
+    Raises:
+        InputError: there is no such file, it is damaged or of a kind that is not read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.is_file():
+        raise InputError(f"no such file or folder: {path}")
+    if path.suffix == ".safetensors":
+        tensors, metadata = _open_safetensors(path)
+        config = None
+        if "config" in metadata:
+            config = _json(metadata["config"], f"the metadata entry 'config' of {path}")
+        return Checkpoint(path, tensors, config, metadata)
+    if path.suffix in PICKLES:
+        return Checkpoint(path, _open_pickle(path), None, {})
+    kinds = ", ".join((".safetensors", *PICKLES))
+    raise InputError(f"{path} is no checkpoint: expected a file that ends in {kinds}, or a folder")
+
+
+def load_into(module: nn.Module, path: str | Path, keymap: KeyMap) -> None:
+    """Loads a checkpoint into a network; peak memory is the network plus one tensor.
+
+    (A pickle is mapped into memory: its pages count as used, but the system can drop them.) The
+    network's tensors keep their dtype and device; those on the meta device are made on the
+    CPU as their values arrive. Nothing is read or allocated before all names and shapes fit.
+
+    Args:
+        module: the network; parameters and persistent buffers are loaded, none may be left out.
+        path: file or folder, as `open_checkpoint` takes it.
+        keymap: turns the file's names into the network's.
+
+    Raises:
+        InputError: the file is damaged, belongs to another architecture, or holds NaN or infinity;
+            the message names the first tensors at fault. Where values are at fault, the network is
+            loaded in part and of no use.
+    """
+    checkpoint = open_checkpoint(path)
+    load_tensors(module, checkpoint.tensors, keymap, where=str(path))
+
+
+def load_tensors(
+    module: nn.Module, tensors: Mapping[str, Lazy], keymap: KeyMap, *, where: str
+) -> None:
+    """`load_into` for tensors that are open already; `where` names their place in messages."""
+    try:
+        found = keymap.lazy_to_ours(tensors)
+    except InputError as error:
+        raise InputError(f"{where} does not fit {type(module).__name__}: {error}") from None
+    expected = shapes_of(module)
+    if difference := compare({key: value.shape for key, value in found.items()}, expected):
+        fits = sum(key in expected for key in found)
+        raise InputError(
+            f"{where} does not fit {type(module).__name__}, "
+            f"{fits or 'none'} of its {len(found)} tensors are known: {difference}"
+        )
+    for key, value in found.items():
+        _set(module, key, read_finite(key, value, where=where), where)
+    left = [key for key, value in module.named_buffers() if value.is_meta]
+    assert not left, f"buffers that no checkpoint holds stay without values: {left}"
+
+
+def read_finite(key: str, value: Lazy, *, where: str) -> Tensor:
+    """The values of one tensor.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    tensor = value.read()
+    if tensor.is_floating_point() and tensor.numel():
+        # Both extremes are NaN as soon as one value is; no copy is made, except of 8-bit floats,
+        # which torch cannot compare.
+        low, high = (tensor.float() if tensor.itemsize == 1 else tensor).aminmax()
+        if not (torch.isfinite(low) and torch.isfinite(high)):
+            raise InputError(f"{where}: {key} holds NaN or infinity; the file cannot be used")
+    return tensor
+
+
+def save(
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    overwrite: bool,
+) -> None:
+    """Writes a safetensors file; equal content gives equal bytes.
+
+    The safetensors package writes the metadata in an order that differs between runs and copies all
+    tensors first, so the format (a length, a JSON header, the values) is written here, one tensor
+    at a time.
+
+    Args:
+        path: ends in ``.safetensors``; appears only when it is complete.
+        tensors: name -> tensor, on any device; stored in the order of their names.
+        metadata: text for the header.
+        overwrite: whether a file that exists is replaced.
+
+    Raises:
+        InputError: the file exists, cannot be written, or its name has another ending.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: the name of a checkpoint must end in .safetensors")
+    # The format wants wide types first, so that every tensor begins at a multiple of its item size.
+    order = sorted(tensors, key=lambda key: (-tensors[key].element_size(), key))
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    end = 0
+    for key in order:
+        tensor = tensors[key]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        assert tensor.dtype in DTYPES, f"{key}: {tensor.dtype} cannot be stored"
+        header[key] = {
+            "dtype": DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic(path, overwrite=overwrite) as partial, partial.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for key in order:
+            _write_values(file, tensors[key])
+
+
+def _write_values(file: BinaryIO, tensor: Tensor) -> None:
+    values = tensor.detach().to("cpu").contiguous().reshape(-1)
+    file.write(values.view(torch.uint8).numpy().data)
+
+
+def _set(module: nn.Module, key: str, value: Tensor, where: str) -> None:
+    """Puts values in the place of a parameter or buffer, which keeps its dtype and device."""
+    parent, _, name = key.rpartition(".")
+    owner = module.get_submodule(parent)
+    current = getattr(owner, name)
+    if value.is_floating_point() != current.is_floating_point():
+        raise InputError(f"{where}: {key} is {value.dtype}, expected {current.dtype}")
+    if not current.is_meta:
+        with torch.no_grad():
+            current.copy_(value)
+        return
+    # The tensor may be a view of the file; the network owns its memory.
+    made = torch.empty(current.shape, dtype=current.dtype).copy_(value)
+    if isinstance(current, nn.Parameter):
+        made = nn.Parameter(made, requires_grad=current.requires_grad)
+    setattr(owner, name, made)
+
+
+# Safetensors.
+
+
+def _open_safetensors(path: Path) -> tuple[dict[str, Lazy], dict[str, str]]:
+    """The tensors and metadata of one file, after its header was checked against its size."""
+    return _reading(path, lambda: _read_header(path))
+
+
+def _read_header(path: Path) -> tuple[dict[str, Lazy], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {
+            key: Lazy(tuple(file.get_slice(key).get_shape()), functools.partial(_read, path, key))
+            for key in file.keys()  # noqa: SIM118 (no mapping)
+        }
+        return tensors, dict(file.metadata() or {})
+
+
+def _read(path: Path, key: str) -> Tensor:
+    # Opened anew for each tensor: a file that stays open keeps in memory all that was read of it.
+    def values() -> Tensor:
+        with safe_open(path, framework="pt") as file:
+            tensor: Tensor = file.get_tensor(key)
+            return tensor
+
+    return _reading(path, values)
+
+
+def _reading(path: Path, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path} is damaged or no safetensors file ({reason}); get it again"
+        ) from None
+
+
+# Folders.
+
+
+def _open_folder(path: Path) -> Checkpoint:
+    if (path / "model_index.json").is_file():
+        parts = sorted(f.parent.name for f in path.glob("*/config.json"))
+        raise InputError(f"{path} is a whole pipeline; name a part of it: {', '.join(parts)}")
+    tensors: dict[str, Lazy] = {}
+    metadata: dict[str, str] = {}
+    shards, index = _shards(path)
+    for shard in shards:
+        held, metadata = _open_safetensors(shard)
+        for key, value in held.items():
+            if key in tensors:
+                raise InputError(f"{key} is in {shard} and in another file of its folder; keep one")
+            tensors[key] = value
+        if index is not None:
+            named = [key for key, file in index.items() if file == shard.name]
+            if difference := compare(_flat(held), _flat(named)):
+                raise InputError(f"{shard} differs from the index of its folder: {difference}")
+    config = None
+    if (path / "config.json").is_file():
+        text = (path / "config.json").read_text(encoding="utf-8", errors="replace")
+        config = _json(text, str(path / "config.json"))
+    return Checkpoint(path, tensors, config, metadata)
+
+
+def _flat(keys: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    return dict.fromkeys(keys, ())
+
+
+def _shards(path: Path) -> tuple[list[Path], dict[str, str] | None]:
+    """The safetensors files of a folder and, where it has one, its index {name: file}."""
+    indices = sorted(path.glob("*.safetensors.index.json"))
+    if not indices:
+        shards = sorted(path.glob("*.safetensors"))
+        if not shards:
+            raise InputError(f"{path} holds no safetensors file")
+        return shards, None
+    if len(indices) > 1:
+        raise InputError(f"{path} holds several indices: {', '.join(i.name for i in indices)}")
+    index = _json(indices[0].read_text(encoding="utf-8", errors="replace"), str(indices[0]))
+    weights = index.get("weight_map")
+    if not isinstance(weights, dict) or not all(isinstance(f, str) for f in weights.values()):
+        raise InputError(f"{indices[0]} has no 'weight_map' from names to files")
+    for name in sorted(set(weights.values())):
+        if Path(name).name != name or not (path / name).is_file():
+            raise InputError(f"{indices[0]} names {name!r}, which is no file in its folder")
+    return [path / name for name in sorted(set(weights.values()))], weights
+
+
+def _json(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where} is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must be a JSON object")
+    return value
+
+
+# Pickles.
+
+
+def _open_pickle(path: Path) -> dict[str, Lazy]:
+    try:
+        # Files older than torch 1.6 are no zip archives and cannot be mapped.
+        content = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path} is refused: it is damaged, or code would run when it is read; "
+            "convert it to safetensors where it is trusted"
+        ) from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is damaged or no checkpoint ({reason}); get it again") from None
+    if isinstance(content, dict):
+        content = next((content[n] for n in NESTS if isinstance(content.get(n), dict)), content)
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path} holds no tensors by name")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise InputError(f"{path}: {key!r} is {type(value).__name__}, expected only tensors")
+    return {key: Lazy(tuple(v.shape), functools.partial(_same, v)) for key, v in content.items()}
+
+
+def _same(value: Tensor) -> Tensor:
+    return value
