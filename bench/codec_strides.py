@@ -1,8 +1,10 @@
-"""Which codec is worth training longer: PSNR on held-out clips after equal minutes, for several strides and widths.
+"""Which codec is worth training longer: PSNR on held-out clips after equal minutes, for several
+strides and widths.
 
     python bench/codec_strides.py --minutes 3 16x16x4/32/64 16x16x8/32/64 ...
 
-A candidate is PIXELSxPIXELSxFRAMES/width/latent channels. One line per candidate goes to stdout as it is done.
+A candidate is PIXELSxPIXELSxFRAMES/width/latent channels. One line per candidate goes to stdout as
+it is done.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ import time
 
 import torch
 
-from kinema.data.batches import WorldClips
-from kinema.noise import Noise
-from kinema.systems.ltx_video_config import shapes_codec
+from kinema.data.batches import RandomCrops, WorldClips
 from kinema.networks.ltx_vae import LTXVAE
-from kinema.training.trainer import optimizer
+from kinema.noise import Noise
+from kinema.systems.ltx_video_presets import shapes_codec
 from kinema.training.recipe import Recipe
+from kinema.training.trainer import optimizer
 from kinema.training.vae_gan import VAEGAN, VAEGANWeights
 from kinema.worlds.shapes import Shapes
 
@@ -27,13 +29,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("candidates", nargs="+")
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=9)
     options = parser.parse_args()
     size = {"num_frames": options.frames, "height": 96, "width": 96, "fps": 12.0}
-    train = WorldClips(Shapes(seed=0, split="train", **size))
-    held_out = WorldClips(Shapes(seed=1, split="held_out", **size))(tuple(range(16)))
+    train = RandomCrops(WorldClips(Shapes(seed=0, split="train", **size)), side=48, seed=0)
+    whole = size | {"num_frames": 25}
+    held_out = WorldClips(Shapes(seed=1, split="held_out", **whole))(tuple(range(16)))
     for candidate in options.candidates:
         stride, width, channels = candidate.split("/")
         torch.manual_seed(0)
@@ -47,6 +50,7 @@ def main() -> None:
         weights = VAEGANWeights(wavelet=0.2, kl=1e-4, gan=0.0, gan_from=10**9, critic_width=16)
         objective = VAEGAN(codec, weights)
         recipe = Recipe(
+            optimizer="muon",
             steps=1,
             batch_size=options.batch,
             learning_rate=options.rate,
@@ -61,9 +65,10 @@ def main() -> None:
         while (spent := time.monotonic() - begin) < 60 * options.minutes:
             done = spent / (60 * options.minutes)
             for group in adam.param_groups:
-                group["lr"] = options.rate * min(1, (step + 1) / 50, (1 - done) / 0.3)
+                group["lr"] = options.rate * min(1, (step + 1) / 100, (1 - done) / 0.4)
             samples = tuple(range(step * options.batch, (step + 1) * options.batch))
-            loss, _ = objective.loss("codec", train(samples), step, Noise(0, samples))
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss, _ = objective.loss("codec", train(samples), step, Noise(0, samples))
             adam.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -72,10 +77,11 @@ def main() -> None:
         codec.eval()
         with torch.no_grad():
             logs = objective.eval().held_out(held_out, Noise(7, tuple(range(16))))
+        noised = -10 * float(torch.log10(logs["mse/noise=0.1"] / 4))
         parameters = sum(p.numel() for p in codec.parameters()) / 1e6
         print(
-            f"{candidate}: {parameters:.1f} M, {step} steps of {options.batch}, PSNR {float(logs['psnr']):.2f} dB, "
-            f"with noise 0.1 {-10 * float(torch.log10(logs['mse/noise=0.1'] / 4)):.2f} dB",
+            f"{candidate}: {parameters:.1f} M, {step} steps of {options.batch}, "
+            f"PSNR {float(logs['psnr']):.2f} dB, with noise 0.1 {noised:.2f} dB",
             flush=True,
         )
 

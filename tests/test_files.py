@@ -89,7 +89,9 @@ def test_a_failure_before_anything_was_written(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.skipif(not FULL.is_char_device(), reason="this system has no device that is always full")
+@pytest.mark.skipif(
+    not FULL.is_char_device(), reason="this system has no device that is always full"
+)
 @pytest.mark.parametrize(
     ("stood", "left"), [(True, "what stood there is intact"), (False, "nothing is left there")]
 )

@@ -19,7 +19,7 @@ import torch
 
 from kinema.cli.main import main
 from kinema.systems.ltx_video import LTXVideo
-from kinema.systems.ltx_video_config import nano
+from kinema.systems.ltx_video_presets import nano
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from kinema.data.latents import Encoded, LatentKey, write
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.systems.ltx_video import LTXVideo
-from kinema.systems.ltx_video_config import LTXVideoConfig, nano
+from kinema.systems.ltx_video_config import LTXVideoConfig
+from kinema.systems.ltx_video_presets import nano
 from kinema.training import checkpoint
 from kinema.training.stage import train
 from kinema.training.trainer import Stopped, Trainer, read_log

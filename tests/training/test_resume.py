@@ -1,4 +1,4 @@
-"""Killed, stopped and refused runs go on to the same numbers, bit for bit; both stages, for real."""
+"""Killed, stopped and refused runs go on to the same numbers, bit for bit, in both stages."""
 
 from __future__ import annotations
 

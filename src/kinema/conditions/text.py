@@ -104,7 +104,8 @@ class T5(nn.Module):
     def forward(self, ids: Tensor) -> Tokens:
         """Ids (B, L) -> states (B, L, D) with their mask, on the device of the ids."""
         x, mask = self._encode(ids)
-        null_x, null_mask = self._encode(self.ids([""]).to(ids.device))
+        empty = self.ids([""])[:, : ids.shape[1]]
+        null_x, null_mask = self._encode(empty.to(ids.device))
         null = Tokens(x=null_x.expand_as(x), mask=null_mask.expand_as(mask))
         return Tokens(x=x, mask=mask, null=null)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from kinema.noise import Noise
 from kinema.worlds.world import World
 
 
@@ -24,3 +27,30 @@ class WorldClips:
         drawn = [self.world.sample(index) for index in samples]
         clips = torch.stack([torch.from_numpy(sample.clip.to_float()) for sample in drawn])
         return {"clips": clips, "captions": [sample.captions for sample in drawn]}
+
+
+class RandomCrops:
+    """Square windows of the clips of another source, one for each sample, drawn with its index.
+
+    Args:
+        source: gives ``clips`` (B, 3, T, H, W).
+        side: of the window in pixels.
+        seed: of the places.
+    """
+
+    def __init__(
+        self, source: Callable[[tuple[int, ...]], Mapping[str, Any]], *, side: int, seed: int
+    ) -> None:
+        self.source, self.side, self.seed = source, side, seed
+
+    def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
+        """The batch of some sample indices."""
+        batch = self.source(samples)
+        places = Noise(self.seed, samples).uniform((len(samples), 2), "crop").tolist()
+        clips = [self._window(clip, *place) for clip, place in zip(batch["clips"], places)]
+        return {**batch, "clips": torch.stack(clips)}
+
+    def _window(self, clip: Tensor, down: float, right: float) -> Tensor:
+        top = int(down * (clip.shape[-2] - self.side + 1))
+        left = int(right * (clip.shape[-1] - self.side + 1))
+        return clip[..., top : top + self.side, left : left + self.side]

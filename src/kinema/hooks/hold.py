@@ -18,7 +18,7 @@ class Hold:
     Args:
         given: the tokens (B, N, C) as they stand at the start.
         strength: m (B, N) in [0, 1]; a token's time is min(t, 1 - m), and it moves only while
-            t < 1 - m.
+            t <= 1 - m (to 1e-6).
         noise: source of the noise of each step.
         noise_scale: tokens of strength 1 are shown with noise_scale t^2 of fresh noise.
     """
@@ -42,6 +42,6 @@ class Hold:
         return torch.minimum(time, 1 - self.strength)
 
     def after(self, x: Tensor, x_next: Tensor, step: Step) -> Tensor:
-        """Undoes the step where t >= 1 - m."""
+        """Undoes the step where t > 1 - m."""
         moves = step.sigma - 1e-6 < 1 - self.strength
         return torch.where(moves[..., None], x_next, x)

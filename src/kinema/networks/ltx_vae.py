@@ -43,6 +43,7 @@ from kinema.nn.embeddings import TimeEmbedder
 from kinema.nn.norms import PixelNorm
 
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
+INITIAL_LOG_VARIANCE = -6.0
 TIME_SCALE = 1000.0
 
 
@@ -81,6 +82,8 @@ class Encoder(nn.Module):
             channels = wider
         self.conv_norm_out = PixelNorm()
         self.conv_out = conv(channels, config.latent_channels + 1)
+        with torch.no_grad():  # training starts with little noise on the latents
+            nn.init.constant_(self.conv_out.bias[-1:], INITIAL_LOG_VARIANCE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, C + 1, t, h, w)."""

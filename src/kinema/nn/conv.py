@@ -52,6 +52,12 @@ class CausalConv3d(nn.Module):
             dtype=dtype,
         )
 
+    @property
+    def bias(self) -> Tensor:
+        """(out_channels,)."""
+        assert self.conv.bias is not None
+        return self.conv.bias
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C', ceil(T / st), ceil(H / sh), ceil(W / sw))."""
         first, last = x[:, :, :1], x[:, :, -1:]

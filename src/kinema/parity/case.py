@@ -1,7 +1,7 @@
 """Recorded cases: inputs, intermediate stages and outputs of the authors' code at a small size.
 
-A case is a folder of ``case.json`` (what was recorded: network, entry, constructor arguments,
-seed of the weights, tolerance) and ``io.safetensors`` (the tensors, named ``in.*``, ``stage.*``,
+A case is a folder of ``case.json`` (what was recorded: network, entry, constructor arguments, seed
+of the weights, tolerance) and ``io.safetensors`` (the tensors, named ``in.*``, ``stage.*``,
 ``out.*`` and ``fixed.*``). Weights are made from the manifest by `kinema.weights.fill`.
 """
 

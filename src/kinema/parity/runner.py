@@ -1,9 +1,9 @@
 """Runs recorded cases through our networks and compares every stage and output.
 
 An adapter exists for each (network, entry): it builds our network from the case's constructor
-arguments, maps the filled weights, runs the inputs and returns what it computed under the names
-of the case (``stage.conv_in``, ``out.sample``). Adapters work at any sizes; whatever they do not
-know is an error.
+arguments, maps the filled weights, runs the inputs and returns what it computed under the names of
+the case (``stage.conv_in``, ``out.sample``). Adapters work at any sizes; whatever they do not know
+is an error.
 """
 
 from __future__ import annotations

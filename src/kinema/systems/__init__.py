@@ -9,7 +9,8 @@ from kinema.errors import InputError
 
 
 def load(name: str, *, device: str = "cpu", dtype: Any = None) -> Any:
-    """A system with weights: ``name:tag`` for weights that ship with Kinema, ``name@path`` for a file.
+    """A system with weights: ``name:tag`` for weights that ship with Kinema, ``name@path`` for a
+    file.
 
     Args:
         name: ``ltx_video:shapes``, or ``ltx_video@runs/generator/model.safetensors``.

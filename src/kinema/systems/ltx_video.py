@@ -1,8 +1,9 @@
 """LTX-Video: Realtime Video Latent Diffusion (arXiv 2501.00103), HaCohen et al. 2024.
 
-Authors' code: github.com/Lightricks/LTX-Video (Apache-2.0); weights OpenRail-M from 0.9.5. What is verified, inferred
-and different is in the card. A text encoder conditions a transformer that predicts the velocity of latent tokens; a
-codec with 32x32x8 pixels per token maps clips to latents and does the last denoising step while it decodes.
+Authors' code: github.com/Lightricks/LTX-Video (Apache-2.0); weights OpenRail-M from 0.9.5. What is
+verified, inferred and different is in the card. A text encoder conditions a transformer that
+predicts the velocity of latent tokens; a codec with 32x32x8 pixels per token maps clips to latents
+and does the last denoising step while it decodes.
 
 Letters: B batch, C latent channels, N tokens; t, h, w latent frames, rows, columns.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ from kinema.processes.flow import Flow, logit_normal
 from kinema.processes.guidance import Term, linear
 from kinema.processes.process import Callback, Guidance
 from kinema.sample import Text
-from kinema.systems.ltx_video_config import PRESETS, LTXVideoConfig, Sampling
+from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling
+from kinema.systems.ltx_video_presets import PRESETS
 from kinema.systems.ltx_video_training import STAGES
 from kinema.systems.model import Model
 
@@ -53,10 +55,11 @@ CARD = Card(
     code="github.com/Lightricks/LTX-Video",
     code_license="Apache-2.0",
     weights_license="OpenRail-M from 0.9.5",
-    claim="per-token times give image-to-video without new parameters; a denoising decoder beats a plain one",
+    claim="one model does text- and image-to-video by a time per token; its decoder denoises too",
     applies=("full", "weights", "parity", "tiny", "run", "claim"),
     verified=(
-        "transformer, rotary table, skip modes, VAE 0.9.0/0.9.1/0.9.5, upsampler, schedules, Euler, guidance: recorded",
+        "by recorded cases: transformer, rotary table, skip modes, VAE 0.9.0, 0.9.1 and 0.9.5, "
+        "latent upsampler, schedules, Euler, guidance, masked denoising, latent filters",
         "parameter counts and checkpoint names of every published version",
     ),
     inferred=(
@@ -77,13 +80,13 @@ def build_text(text: Any, **factory: Any) -> WordEncoder | T5:
 
 
 class LTXVideo(Model):
-    """The system: ``generate`` is the hop from prompts to clips, each line of it a call to one part."""
+    """The system: `generate` goes from a prompt to a clip, each hop one call to one part."""
 
     CARD = CARD
     CONFIG = LTXVideoConfig
     PRESETS = PRESETS
     STAGES = STAGES
-    PARTS = {"text": build_text, "transformer": LTXTransformer, "codec": LTXVAE}
+    PARTS: ClassVar = {"text": build_text, "transformer": LTXTransformer, "codec": LTXVAE}
     config: LTXVideoConfig
 
     @property
@@ -117,7 +120,7 @@ class LTXVideo(Model):
         return self.conditions(replace(given, null=null), latent[1:], sampling.fps)
 
     def conditions(self, text: Any, size: tuple[int, int, int], fps: float) -> Conditions:
-        """Text, and the positions (B, 3, N) of the tokens in seconds, rows and columns of pixels."""
+        """Text, and the positions (B, 3, N) of the tokens: seconds, rows and columns of pixels."""
         latent = latent_positions(*size, device=self.device)
         pixel = pixel_positions(
             latent, self.codec.stride, causal=self.config.causal_positions
@@ -138,7 +141,7 @@ class LTXVideo(Model):
         return linear(terms, rescale=sampling.rescale)
 
     def sigmas(self, steps: int, num_tokens: int, terminal: float) -> Tensor:
-        """Noise levels (steps + 1,): shifted by the number of tokens, stretched to the terminal level, then 0."""
+        """Noise levels (steps + 1,): shifted by the tokens, stretched to the terminal, then 0."""
         shifted = schedules.shift(schedules.linear(steps), schedules.mu_of_tokens(num_tokens))
         if steps > 1:
             shifted = schedules.stretch_to_terminal(shifted, terminal)
@@ -154,7 +157,7 @@ class LTXVideo(Model):
         negative: str,
         callback: Callback | None = None,
     ) -> Tensor:
-        """Normalized latents (B, C, t, h, w) for prompts; row b uses the noise of ``noise.samples[b]``."""
+        """Normalized latents (B, C, t, h, w); row b has the noise of ``noise.samples[b]``."""
         channels, *size = self.codec.latent_shape(
             sampling.num_frames, sampling.height, sampling.width
         )

@@ -1,7 +1,8 @@
-"""The training plan of LTX-Video: first the codec against its critic, then the generator on its latents.
+"""The training plan of LTX-Video: first the codec against its critic, then the generator on its
+latents.
 
-Paper, code and licence: see `ltx_video.py`. The authors published no training code; losses and times follow the paper,
-sizes and lengths are ours.
+Paper, code and licence: see `ltx_video.py`. The authors published no training code; losses and
+times follow the paper, sizes and lengths are ours.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from kinema.clip import Clip
 from kinema.condition import Conditions
-from kinema.data.batches import WorldClips
+from kinema.data.batches import RandomCrops, WorldClips
 from kinema.data.latents import LatentCache
 from kinema.errors import InputError
 from kinema.media import write_contact_sheet
@@ -41,19 +41,17 @@ def codec_objective(model: LTXVideo) -> VAEGAN:
 
 
 def codec_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
-    """Clips that a world draws (`shapes` if none is named), shorter than those that are generated."""
-    size = model.config.sampling
-    options = {
-        "num_frames": model.config.codec_frames,
-        "height": size.height,
-        "width": size.width,
-        "fps": size.fps,
+    """Windows of clips that a world draws (`shapes` if none is named); whole clips are held out."""
+    config = model.config
+    size = {
+        "height": config.sampling.height,
+        "width": config.sampling.width,
+        "fps": config.sampling.fps,
     }
-    train, unseen = (
-        WorldClips(load_world(named or "shapes", seed=seed, split=split, **options))
-        for seed, split in ((0, "train"), (1, "held_out"))
-    )
-    return Data(train, unseen(tuple(range(held_out))))
+    world = partial(load_world, named or "shapes", **size)
+    drawn = WorldClips(world(seed=0, split="train", num_frames=config.codec_frames))
+    whole = WorldClips(world(seed=1, split="held_out", num_frames=config.sampling.num_frames))
+    return Data(RandomCrops(drawn, side=config.codec_crop, seed=0), whole(tuple(range(held_out))))
 
 
 def codec_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
@@ -75,7 +73,9 @@ def generator_objective(model: LTXVideo) -> FlowObjective:
 
 
 def prepare_batch(model: LTXVideo, batch: Batch, noise: Noise) -> tuple[Tensor, Conditions]:
-    """Tokens and conditions from cached latents: one caption of each clip is drawn, and dropped now and then."""
+    """Tokens and conditions from cached latents: one caption of each clip is drawn, and dropped now
+    and then.
+    """
     choice = noise.uniform((len(noise), 2), "caption").tolist()
     texts = [
         "" if drop < model.config.text_drop else captions[int(pick * len(captions))]

@@ -1,6 +1,7 @@
 """What every system with networks shares: parts built from a configuration, loading, saving.
 
-A model's file holds all its parts under ``<role>.<parameter>`` and its configuration, as JSON, in the metadata.
+A model's file holds all its parts under ``<role>.<parameter>`` and its configuration, as JSON, in
+the metadata.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from kinema.weights.keymap import KeyMap
 class Model:
     """A system that has networks.
 
-    A subclass names its `CARD`, the class of its configuration, its networks by role (the configuration has a field
-    of the same name for each) and its training stages.
+    A subclass names its `CARD`, the class of its configuration, its networks by role (the
+    configuration has a field of the same name for each) and its training stages.
     """
 
     CARD: ClassVar[Card]
@@ -75,7 +76,7 @@ class Model:
         checkpoint = open_checkpoint(path)
         if checkpoint.metadata.get("system") != cls.CARD.name or checkpoint.config is None:
             raise InputError(f"{path} holds no {cls.CARD.name} model")
-        config = from_dict(cls.CONFIG, checkpoint.config, where=f"config of {path}")
+        config: Any = from_dict(cls.CONFIG, checkpoint.config, where=f"config of {path}")
         model = cls(config, device="meta", dtype=dtype)
         load_tensors(model.parts, checkpoint.tensors, KeyMap(), where=str(path))
         model.parts.to(device)

@@ -1,8 +1,8 @@
 """Muon: momentum whose matrices are orthogonalized before they are applied (Keller Jordan, 2024).
 
-Small convolutional codecs trained from nothing on few samples need it: in 400 steps it brings the mean squared error
-where AdamW does not come in thousands (docs/lab-book.md). torch.optim.Muon takes matrices only; kernels of convolutions
-are matrices here too, (out channels, in channels x kernel).
+Small convolutional codecs trained from nothing on few samples need it: in 400 steps it brings the
+mean squared error where AdamW does not come in thousands (docs/lab-book.md). torch.optim.Muon takes
+matrices only; kernels of convolutions are matrices here too, (out channels, in channels x kernel).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ EPS = 1e-8
 
 
 def orthogonalized(x: Tensor) -> Tensor:
-    """The nearest matrix to x (R, C) with singular values near 1, by Newton-Schulz iteration in bf16."""
+    """The nearest matrix to x (R, C) with singular values near 1, by Newton-Schulz iteration in
+    bf16.
+    """
     a, b, c = COEFFICIENTS
     y = (x / (x.norm() + 1e-7)).bfloat16()
     tall = y.shape[0] > y.shape[1]
@@ -31,15 +33,17 @@ def orthogonalized(x: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon on tensors of two or more dimensions, Adam on vectors; decoupled weight decay on the former.
+    """Muon on tensors of two or more dimensions, Adam on vectors; decoupled weight decay on the
+    former.
 
-    Updates of matrices are scaled by 0.2 sqrt(max(R, C)), so that one learning rate fits both (arXiv 2502.16982,
-    section 2.2).
+    Updates of matrices are scaled by 0.2 sqrt(max(R, C)), so that one learning rate fits both
+    (arXiv 2502.16982, section 2.2).
 
     Args:
         parameters: what to train.
         lr: learning rate.
-        betas: Adam's; the second is not used by matrices, whose momentum is 0.95 with Nesterov's rule.
+        betas: Adam's; the second is not used by matrices, whose momentum is 0.95 with Nesterov's
+            rule.
         weight_decay: on matrices.
     """
 

@@ -16,11 +16,12 @@ class Recipe:
         steps: optimizer steps.
         batch_size: samples per step.
         accumulate: micro-batches that a step is split into; must divide `batch_size`.
-        learning_rate: peak, of AdamW, after a linear warm-up.
+        optimizer: adamw, or muon for small networks from nothing.
+        learning_rate: peak, after a linear warm-up.
         warmup: steps until the peak.
         decay: the last fraction of the steps over which the rate falls linearly to zero.
-        weight_decay: of AdamW, on matrices and kernels only.
-        betas: of AdamW.
+        weight_decay: decoupled, on matrices and kernels only.
+        betas: of Adam's two averages.
         clip_norm: largest norm of each player's gradient.
         ema: decay of the moving average of the weights, the result of the training.
         precision: type of the activations; weights are float32.
@@ -37,6 +38,7 @@ class Recipe:
     steps: int
     batch_size: int
     accumulate: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float
     warmup: int
     decay: float

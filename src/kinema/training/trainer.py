@@ -20,6 +20,7 @@ from kinema.noise import Noise
 from kinema.training import checkpoint
 from kinema.training.ema import EMA
 from kinema.training.log import Log
+from kinema.training.muon import Muon
 from kinema.training.objective import Batch, Objective
 from kinema.training.recipe import Recipe
 
@@ -27,6 +28,7 @@ Source = Callable[[tuple[int, ...]], Batch]
 """Gives the batch of some sample indices; the same indices always give the same batch."""
 
 HELD_OUT_SEED = 1_000_003
+COUNTERS = ("step", "count")  # what optimizers keep on the CPU
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong: the run was asked to stop)
@@ -139,7 +141,7 @@ class Trainer:
     def _check_finite(self, what: str, value: Tensor) -> None:
         if not torch.isfinite(value):
             raise InputError(
-                f"the {what} is {float(value)} at step {self.step}; lower the learning rate"
+                f"the {what} is {value.item()} at step {self.step}; lower the learning rate"
             )
 
     def report(self, log: Log, sheet: Callable[[Path], None]) -> None:
@@ -220,19 +222,20 @@ class Trainer:
         for player, parameters in self.players.items():
             for name, parameter in parameters.items():
                 state = _below(f"optimizer/{player}/{name}/", tensors)
-                for key, value in state.items():  # AdamW counts its steps on the CPU
-                    place = "cpu" if key == "step" else parameter.device
+                for key, value in state.items():
+                    place = "cpu" if key in COUNTERS else parameter.device
                     self.optimizers[player].state[parameter][key] = value.to(place)
         return True
 
 
-def optimizer(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW, with weight decay on matrices and kernels, none on vectors and scalars."""
+def optimizer(parameters: Mapping[str, nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer; weight decay is for matrices and kernels, not for vectors."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters.values() if p.ndim > 1]},
         {"params": [p for p in parameters.values() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
+    kind = {"adamw": torch.optim.AdamW, "muon": Muon}[recipe.optimizer]
+    return kind(
         groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
     )
 

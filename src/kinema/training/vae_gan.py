@@ -59,12 +59,15 @@ class Critic(nn.Module):
             nn.Conv3d(2 * width, 4 * width, 4, 2, 1),
             nn.GroupNorm(4, 4 * width),
             nn.LeakyReLU(0.2),
-            nn.Conv3d(4 * width, 1, 3, 1, 1),
+            nn.Conv3d(4 * width, 1, 3, 1, (0, 1, 1)),
         )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Two clips (B, 3, T, H, W)."""
-        return self.layers(torch.cat([first, second], 1))
+        h = self.layers[:-1](torch.cat([first, second], 1))
+        # Padded in time out here: in bfloat16 on the CPU, torch leaves parts of the gradient of a
+        # 3x3x3 kernel without values where the convolution pads clips of two frames itself.
+        return self.layers[-1](F.pad(h, (0, 0, 0, 0, 1, 1)))
 
 
 class VAEGAN(Objective):

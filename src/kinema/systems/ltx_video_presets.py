@@ -1,0 +1,187 @@
+"""Presets of LTX-Video that train on two cores, and the table of all presets.
+
+Paper, code and licence: see `ltx_video.py`. Sizes and recipes are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kinema.networks.ltx_transformer import LTXTransformerConfig
+from kinema.networks.ltx_vae_config import BlockConfig, LTXVAEConfig
+from kinema.networks.word_encoder import WordEncoderConfig
+from kinema.systems.ltx_video_config import (
+    LTXVideoConfig,
+    Sampling,
+    full,
+    full_0_9_1,
+    full_0_9_5,
+    full_13b,
+)
+from kinema.training.recipe import Recipe
+from kinema.training.vae_gan import VAEGANWeights
+from kinema.worlds import shapes as shapes_world
+
+
+def shapes_codec(*, width: int, latent_channels: int, time_stride: int) -> LTXVAEConfig:
+    """A small VAE of the 0.9.5 family: 16x16 pixels by 4 or 8 frames to a latent, timed."""
+    res = BlockConfig(kind="res_x", num_layers=1)
+    encoder: tuple[BlockConfig, ...] = (
+        res,
+        BlockConfig(kind="compress_all_res", multiplier=2),
+        res,
+        BlockConfig(kind="compress_all_res"),
+        res,
+    )
+    decoder: tuple[BlockConfig, ...] = (
+        BlockConfig(kind="res_x", num_layers=2),
+        BlockConfig(kind="compress_all", residual=True),
+        BlockConfig(kind="res_x", num_layers=2),
+        BlockConfig(kind="compress_all", multiplier=2, residual=True),
+        res,
+    )
+    if time_stride == 8:
+        encoder = (*encoder, BlockConfig(kind="compress_time_res"), res)
+        decoder = (res, BlockConfig(kind="compress_time", residual=True), *decoder)
+    return LTXVAEConfig(
+        in_channels=3,
+        latent_channels=latent_channels,
+        patch_size=4,
+        encoder_base_channels=width,
+        decoder_base_channels=width,
+        encoder_blocks=encoder,
+        decoder_blocks=decoder,
+        timestep_conditioning=True,
+        causal_decoder=False,
+        spatial_padding_mode="zeros",
+    )
+
+
+def words(*, width: int, num_layers: int, num_heads: int) -> WordEncoderConfig:
+    """A word encoder over the vocabulary of the world `shapes`."""
+    return WordEncoderConfig(
+        vocabulary=shapes_world.VOCABULARY,
+        max_words=40,
+        width=width,
+        num_layers=num_layers,
+        num_heads=num_heads,
+    )
+
+
+def shapes() -> LTXVideoConfig:
+    """The shipped model: 25 frames of 96x96 at 12 fps of the world `shapes`, from two cores."""
+    return LTXVideoConfig(
+        text=words(width=160, num_layers=2, num_heads=4),
+        transformer=LTXTransformerConfig(
+            latent_channels=64,
+            caption_channels=160,
+            num_layers=8,
+            num_heads=6,
+            head_width=48,
+            max_position=(4.0, 192.0, 192.0),
+            theta=1000.0,
+        ),
+        codec=shapes_codec(width=32, latent_channels=64, time_stride=8),
+        causal_positions=True,
+        sampling=Sampling(
+            num_frames=25,
+            height=96,
+            width=96,
+            fps=12.0,
+            steps=20,
+            guidance=3.0,
+            perturbed=0.0,
+            perturbed_blocks=(4,),
+            rescale=0.5,
+            terminal=0.05,
+            decode_time=0.05,
+            decode_noise=0.025,
+        ),
+        codec_loss=VAEGANWeights(wavelet=0.2, kl=1e-4, gan=0.002, gan_from=7000, critic_width=16),
+        codec_frames=9,
+        codec_crop=48,
+        codec_recipe=Recipe(
+            steps=9_000,
+            batch_size=4,
+            optimizer="muon",
+            learning_rate=1.5e-3,
+            warmup=100,
+            decay=0.4,
+            precision="bfloat16",
+            report_every=500,
+            save_every=500,
+            held_out=16,
+        ),
+        generator_recipe=Recipe(
+            steps=9_000,
+            batch_size=8,
+            optimizer="muon",
+            learning_rate=1e-3,
+            warmup=300,
+            decay=0.4,
+            precision="bfloat16",
+            report_every=1000,
+            save_every=500,
+            held_out=64,
+        ),
+        text_drop=0.1,
+    )
+
+
+def tiny() -> LTXVideoConfig:
+    """Trains on two cores in minutes: 17 frames of 48x48."""
+    base = shapes()
+    return replace(
+        base,
+        text=words(width=64, num_layers=2, num_heads=2),
+        transformer=replace(
+            base.transformer,
+            latent_channels=32,
+            caption_channels=64,
+            num_layers=4,
+            num_heads=4,
+            head_width=32,
+        ),
+        codec=shapes_codec(width=16, latent_channels=32, time_stride=8),
+        sampling=replace(base.sampling, num_frames=17, height=48, width=48, perturbed_blocks=(2,)),
+        codec_loss=replace(base.codec_loss, gan_from=1200, critic_width=8),
+        codec_recipe=replace(base.codec_recipe, steps=1500, report_every=500),
+        generator_recipe=replace(
+            base.generator_recipe, steps=2000, batch_size=16, precision="float32", report_every=500
+        ),
+    )
+
+
+def nano() -> LTXVideoConfig:
+    """The real classes at under 200,000 parameters, for contract tests: 9 frames of 32x32."""
+    base = tiny()
+    return replace(
+        base,
+        text=words(width=16, num_layers=1, num_heads=2),
+        transformer=replace(
+            base.transformer,
+            latent_channels=8,
+            caption_channels=16,
+            num_layers=2,
+            num_heads=2,
+            head_width=12,
+        ),
+        codec=shapes_codec(width=4, latent_channels=8, time_stride=8),
+        sampling=replace(
+            base.sampling, num_frames=9, height=32, width=32, steps=3, perturbed_blocks=(1,)
+        ),
+        codec_loss=replace(base.codec_loss, gan_from=4, critic_width=4),
+        codec_crop=32,
+        codec_recipe=replace(
+            base.codec_recipe, steps=8, batch_size=2, report_every=4, save_every=2, held_out=2
+        ),
+        generator_recipe=replace(
+            base.generator_recipe, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4
+        ),
+    )
+
+
+PRESETS = {
+    preset.__name__: preset
+    for preset in (full, full_0_9_1, full_0_9_5, full_13b, shapes, tiny, nano)
+}
