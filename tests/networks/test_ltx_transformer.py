@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,6 +139,10 @@ def test_only_differences_of_positions_matter_to_attention() -> None:
     shift = torch.tensor([2.0, 64.0, 32.0])[:, None]
     torch.testing.assert_close(logits(PLACES + shift), logits(PLACES), rtol=0, atol=1e-4)
     assert not torch.allclose(logits(PLACES.flip(-1)), logits(PLACES), atol=0.1)
+    network = small()
+    network.config = replace(SMALL, theta=10.0)
+    out, moved = (network(X, TIME, given(places=places)) for places in (PLACES, PLACES + shift))
+    torch.testing.assert_close(moved, out, rtol=0, atol=1e-3)
 
 
 def test_frequencies_grow_and_axes_alternate() -> None:

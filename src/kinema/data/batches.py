@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.worlds.world import World
 
@@ -44,8 +45,17 @@ class RandomCrops:
         self.source, self.side, self.seed = source, side, seed
 
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
-        """The batch of some sample indices."""
+        """The batch of some sample indices.
+
+        Raises:
+            InputError: the clips are smaller than the window.
+        """
         batch = self.source(samples)
+        height, width = batch["clips"].shape[-2:]
+        if self.side > min(height, width):
+            raise InputError(
+                f"a crop of {self.side} pixels does not fit in clips of {height}x{width}"
+            )
         places = Noise(self.seed, samples).uniform((len(samples), 2), "crop").tolist()
         clips = [self._window(clip, *place) for clip, place in zip(batch["clips"], places)]
         return {**batch, "clips": torch.stack(clips)}

@@ -1,0 +1,66 @@
+"""What a stage refuses, and what it compiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from nano_stage import fresh, write_latents
+from torch import nn
+
+from kinema.errors import InputError
+from kinema.training.stage import compile_modules, train
+from kinema.training.trainer import read_log
+
+
+def test_a_module_to_compile_must_exist() -> None:
+    with pytest.raises(InputError, match="did you mean 'transformer'"):
+        compile_modules(fresh().parts, ("transfromer",))
+
+
+@pytest.mark.slow
+def test_a_compiled_module_is_the_same_function() -> None:
+    parts = nn.ModuleDict({"one": nn.Sequential(nn.Linear(4, 4), nn.GELU())})
+    x = torch.linspace(-1, 1, 8).reshape(2, 4)
+    plain, names = parts["one"](x), list(parts.state_dict())
+    compile_modules(parts, ("one",))
+    torch.testing.assert_close(parts["one"](x), plain)
+    assert list(parts.state_dict()) == names
+
+
+def test_a_run_that_cannot_learn_leaves_nothing_but_an_error(tmp_path: Path) -> None:
+    model = fresh()
+    write_latents(tmp_path / "latents", model)
+    for parameter in model.transformer.proj_out.parameters():
+        parameter.data.fill_(0.0)
+    # A rate this small moves nothing within the check.
+    recipe = replace(model.config.generator_recipe, learning_rate=1e-12)
+    model.config = replace(model.config, generator_recipe=recipe)
+    with pytest.raises(InputError, match="one batch cannot be overfitted"):
+        train(
+            model,
+            model.STAGES["generator"],
+            data=str(tmp_path / "latents"),
+            folder=tmp_path / "run",
+            seed=0,
+            device="cpu",
+            dead={},
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_system_holds_the_average_afterwards(tmp_path: Path) -> None:
+    model, start = fresh(), fresh()
+    write_latents(tmp_path / "latents", model)
+    recipe = replace(model.config.generator_recipe, steps=2, report_every=2, ema=0.0)
+    model.config = replace(model.config, generator_recipe=recipe)
+    run = {"data": str(tmp_path / "latents"), "folder": tmp_path / "run", "seed": 0}
+    train(model, model.STAGES["generator"], device="cpu", dead={}, **run)
+    assert not model.transformer.training
+    assert len(read_log(tmp_path / "run")) == 3
+    moved = model.transformer.patchify_proj.weight != start.transformer.patchify_proj.weight
+    assert moved.any()
+    kept = zip(model.codec.state_dict().values(), start.codec.state_dict().values())
+    assert all(torch.equal(a, b) for a, b in kept), "the generator's stage touched the codec"
