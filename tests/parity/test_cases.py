@@ -31,12 +31,12 @@ CASES = Path(__file__).parents[1] / "cases"
 LTX = CASES / "05-ltx-video"
 
 
-@pytest.mark.parametrize("name", sorted(folder.name for folder in LTX.iterdir()))
-def test_recorded_case(name):
-    result = run_case(LTX / name)
+@pytest.mark.parametrize("folder", find_cases([CASES]), ids=lambda folder: folder.name)
+def test_recorded_case(folder):
+    result = run_case(folder)
     assert result.passed, "\n".join(lines(result))
-    assert max(row.error for row in result.rows) < 1e-5  # a tenth of what the cases allow
-    expected = read_case(LTX / name).expected
+    assert max(row.error for row in result.rows) < result.tolerance / 10
+    expected = read_case(folder).expected
     assert [row.name for row in result.rows] == list(expected)
 
 

@@ -120,8 +120,6 @@ def test_when_none_is_whole_nothing_begins_anew(tmp_path: Path) -> None:
 
 def test_only_what_is_named_is_kept(tmp_path: Path) -> None:
     paths = [written(tmp_path, step) for step in (2, 4, 6)]
-    unfinished = tmp_path / ".step-00000008.1234abcd.partial.safetensors"
-    unfinished.write_bytes(b"half")
     other = tmp_path / "model.safetensors"
     other.write_bytes(b"the user's")
     checkpoint.keep(tmp_path, {paths[0], paths[2]})

@@ -94,7 +94,7 @@ def test_killed_while_a_checkpoint_is_written(
     stage: str, tmp_path: Path, latents: Path, whole: dict[str, Path]
 ) -> None:
     assert run(stage, tmp_path, data(stage, latents), Fault("kill in save", 6)) == KILLED
-    assert list(tmp_path.glob(checkpoint.UNFINISHED))
+    assert list(tmp_path.glob(".step-00000006.*.partial.safetensors"))
     assert not checkpoint.path_of(tmp_path, 6).exists()
     assert run(stage, tmp_path, data(stage, latents)) == FINISHED
     assert_same(tmp_path, whole[stage])

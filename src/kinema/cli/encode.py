@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kinema.cli.terminal import Device, Json, Threads, invocation
+from kinema.errors import InputError
 
 if TYPE_CHECKING:
     from kinema.cli.terminal import Invocation
@@ -48,6 +49,8 @@ def encode(
     from kinema.cli.machine import load_model
 
     loaded = load_model(model, device=device, dtype="float32", threads=threads)
+    if "codec" not in loaded.PARTS:
+        raise InputError(f"{model} has no codec; name a model that encodes clips")
     size = loaded.config.sampling
     codec = loaded.parts["codec"]
     codec.latent_shape(size.num_frames, size.height, size.width)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from kinema.nn.attention import attention
 from kinema.nn.sites import Site, hooked
 
 Rows = Mapping[str, Tensor]
@@ -30,7 +31,7 @@ def attention_values(rows: Rows) -> Iterator[None]:
         perturbed = rows[site.name].to(v.device)
         if perturbed.all():
             return v
-        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = attention(q, k, v, mask)
         return torch.where(perturbed[:, None, None, None], v, out)
 
     with hooked(hook):

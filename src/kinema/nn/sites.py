@@ -11,8 +11,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from kinema.nn.attention import attention
 
 
 class Site(NamedTuple):
@@ -55,4 +56,4 @@ def attend(site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> 
         out = hook(site, q, k, v, mask)
         if out is not None:
             return out
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return attention(q, k, v, mask)

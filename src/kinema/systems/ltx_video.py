@@ -111,13 +111,10 @@ class LTXVideo(Model):
 
     def prepare(self, prompts: Sequence[str], negative: str, sampling: Sampling) -> Conditions:
         """Encodes text and positions of a batch; once per sample, outside the step loop."""
-        latent = self.codec.latent_shape(sampling.num_frames, sampling.height, sampling.width)
+        size = self.latent_shape(sampling)[1:]
         ids = self.text.ids([*prompts, *([negative] * len(prompts))]).to(self.device)
-        given, null = (
-            self.text(ids[: len(prompts)]),
-            self.text(ids[len(prompts) :]),
-        )
-        return self.conditions(replace(given, null=null), latent[1:], sampling.fps)
+        given, null = (self.text(rows) for rows in ids.chunk(2))
+        return self.conditions(replace(given, null=null), size, sampling.fps)
 
     def conditions(self, text: Any, size: tuple[int, int, int], fps: float) -> Conditions:
         """Text, and the positions (B, 3, N) of the tokens: seconds, rows and columns of pixels."""
@@ -147,6 +144,10 @@ class LTXVideo(Model):
             shifted = schedules.stretch_to_terminal(shifted, terminal)
         return schedules.with_zero(shifted)
 
+    def latent_shape(self, sampling: Sampling) -> tuple[int, int, int, int]:
+        """(C, t, h, w); raises InputError if the codec cannot take clips of this size."""
+        return self.codec.latent_shape(sampling.num_frames, sampling.height, sampling.width)
+
     @torch.inference_mode()
     def latents(
         self,
@@ -158,9 +159,7 @@ class LTXVideo(Model):
         callback: Callback | None = None,
     ) -> Tensor:
         """Normalized latents (B, C, t, h, w); row b has the noise of ``noise.samples[b]``."""
-        channels, *size = self.codec.latent_shape(
-            sampling.num_frames, sampling.height, sampling.width
-        )
+        channels, *size = self.latent_shape(sampling)
         conditions = self.prepare(prompts, negative, sampling)
         start = self.process.start((len(prompts), channels, *size), noise)
         start = start.to(next(self.transformer.parameters()))  # its device and type

@@ -97,11 +97,11 @@ def shapes() -> LTXVideoConfig:
             decode_time=0.05,
             decode_noise=0.025,
         ),
-        codec_loss=VAEGANWeights(wavelet=0.2, kl=3e-4, gan=0.002, gan_from=8500, critic_width=16),
+        codec_loss=VAEGANWeights(wavelet=0.2, kl=3e-4, gan=0.002, gan_from=6500, critic_width=16),
         codec_frames=9,
         codec_crop=48,
         codec_recipe=Recipe(
-            steps=10_000,
+            steps=7_500,
             batch_size=8,
             optimizer="muon",
             learning_rate=1.5e-3,

@@ -17,7 +17,6 @@ from kinema.errors import InputError
 from kinema.weights import files
 
 PATTERN = "step-*.safetensors"
-UNFINISHED = ".step-*.partial.safetensors"  # what a kill in the middle of writing leaves
 LOGGER = logging.getLogger(__name__)
 
 
@@ -77,8 +76,8 @@ def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 
 def keep(folder: Path, paths: set[Path]) -> None:
-    """Removes all other checkpoints of a run, and what killed runs left unfinished."""
-    for path in {*folder.glob(PATTERN), *folder.glob(UNFINISHED)} - paths:
+    """Removes all other checkpoints of a run."""
+    for path in {*folder.glob(PATTERN)} - paths:
         path.unlink()
 
 

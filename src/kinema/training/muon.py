@@ -19,9 +19,7 @@ EPS = 1e-8
 
 
 def orthogonalized(x: Tensor) -> Tensor:
-    """The nearest matrix to x (R, C) with singular values near 1, by Newton-Schulz iteration in
-    bf16.
-    """
+    """The matrix near x (R, C) with singular values near 1, by Newton-Schulz steps in bfloat16."""
     a, b, c = COEFFICIENTS
     y = (x / (x.norm() + 1e-7)).bfloat16()
     tall = y.shape[0] > y.shape[1]
@@ -33,8 +31,7 @@ def orthogonalized(x: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon on tensors of two or more dimensions, Adam on vectors; decoupled weight decay on the
-    former.
+    """Muon with decoupled weight decay on tensors of two or more dimensions, Adam on the others.
 
     Updates of matrices are scaled by 0.2 sqrt(max(R, C)), so that one learning rate fits both
     (arXiv 2502.16982, section 2.2).
@@ -58,9 +55,8 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
-        assert closure is None, "the trainer computes gradients itself"
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
