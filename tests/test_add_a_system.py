@@ -66,8 +66,7 @@ def test_laws_and_contracts_hold_for_it(checkout: Path) -> None:
     )
     assert report.returncode == 0, report.stdout
     laws = ("tests/laws/test_cards.py", "tests/laws/test_sizes.py", "tests/laws/test_style.py")
-    chosen = ("-k", "not machine")  # that law reads files which are not copied
-    run(checkout, "pytest", "-q", "-x", *laws, *chosen)
+    run(checkout, "pytest", "-q", "-x", *laws)
     run(checkout, "pytest", "-q", "-x", "tests/contract", "-k", "toy_video")
     run(checkout, "pytest", "-q", "-x", "tests/networks/test_toy_transformer.py")
 

@@ -20,6 +20,11 @@ class Tokens:
     mask: Tensor | None = None
     null: Tokens | None = None
 
+    def chunk(self, count: int) -> tuple[Tokens, ...]:
+        """The rows in `count` equal parts, without their nulls."""
+        masks = (None,) * count if self.mask is None else self.mask.chunk(count)
+        return tuple(Tokens(x=x, mask=mask) for x, mask in zip(self.x.chunk(count), masks))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:

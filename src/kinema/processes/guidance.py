@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from kinema.condition import Conditions
@@ -77,7 +78,8 @@ def linear(terms: Sequence[Term], *, rescale: float | Sequence[float] = 0.0) -> 
 
 def rescaled(guided: Tensor, full: Tensor, r: float) -> Tensor:
     """Brings the standard deviation of each sample of `guided` back towards that of `full`."""
-    factor = full.flatten(1).std(1) / guided.flatten(1).std(1)
+    spread = guided.flatten(1).std(1).clamp(min=torch.finfo(guided.dtype).tiny)
+    factor = full.flatten(1).std(1) / spread
     factor = r * factor + (1 - r)
     return guided * factor.reshape(-1, *(1,) * (guided.ndim - 1))
 

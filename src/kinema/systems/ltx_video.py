@@ -76,7 +76,11 @@ CARD = Card(
 
 def build_text(text: Any, **factory: Any) -> WordEncoder | T5:
     """The text encoder that a configuration asks for."""
-    return T5(text, **factory) if isinstance(text, T5Config) else WordEncoder(text, **factory)
+    return (
+        T5(text, dtype=factory["dtype"])
+        if isinstance(text, T5Config)
+        else WordEncoder(text, **factory)
+    )
 
 
 class LTXVideo(Model):
@@ -113,15 +117,13 @@ class LTXVideo(Model):
         """Encodes text and positions of a batch; once per sample, outside the step loop."""
         size = self.latent_shape(sampling)[1:]
         ids = self.text.ids([*prompts, *([negative] * len(prompts))]).to(self.device)
-        given, null = (self.text(rows) for rows in ids.chunk(2))
+        given, null = self.text(ids).chunk(2)
         return self.conditions(replace(given, null=null), size, sampling.fps)
 
     def conditions(self, text: Any, size: tuple[int, int, int], fps: float) -> Conditions:
         """Text, and the positions (B, 3, N) of the tokens: seconds, rows and columns of pixels."""
-        latent = latent_positions(*size, device=self.device)
-        pixel = pixel_positions(
-            latent, self.codec.stride, causal=self.config.causal_positions
-        ).float()
+        latent, causal = latent_positions(*size, device=self.device), self.config.causal_positions
+        pixel = pixel_positions(latent, self.codec.stride, causal=causal).float()
         pixel[0] /= fps
         return Conditions({"text": text, "positions": Grid(x=pixel.expand(len(text.x), -1, -1))})
 
@@ -161,9 +163,8 @@ class LTXVideo(Model):
         """Normalized latents (B, C, t, h, w); row b has the noise of ``noise.samples[b]``."""
         channels, *size = self.latent_shape(sampling)
         conditions = self.prepare(prompts, negative, sampling)
-        start = self.process.start((len(prompts), channels, *size), noise)
-        start = start.to(next(self.transformer.parameters()))  # its device and type
-        x = patchify(start)
+        x = patchify(self.process.start((len(prompts), channels, *size), noise))
+        x = x.to(next(self.transformer.parameters()))  # its device and type
         tokens = self.process.sample(
             self.transformer,
             x,
@@ -237,8 +238,7 @@ class LTXVideo(Model):
         """{"prompt": Text} -> {"clip": Clip}, sampled as the model's configuration says."""
         self.unknown_words(inputs["prompt"].text)
         clip = self.generate(inputs["prompt"].text, seed=seed)
-        assert isinstance(clip, Clip)
-        return {"clip": clip}
+        return {"clip": cast(Clip, clip)}
 
     @staticmethod
     def example() -> dict[str, Text]:

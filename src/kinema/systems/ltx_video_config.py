@@ -82,6 +82,18 @@ class LTXVideoConfig:
     generator_recipe: Recipe
     text_drop: float
 
+    def __post_init__(self) -> None:
+        layers = self.transformer.num_layers
+        for block in self.sampling.perturbed_blocks:
+            if not 0 <= block < layers:
+                raise InputError(
+                    f"perturbed_blocks has {block}; the transformer has {layers} layers"
+                )
+        if self.text.width != self.transformer.caption_channels:
+            raise InputError("caption_channels of the transformer must equal the width of the text")
+        if self.codec.latent_channels != self.transformer.latent_channels:
+            raise InputError("transformer and codec must have the same latent_channels")
+
 
 def full() -> LTXVideoConfig:
     """Version 0.9.0: 2B transformer, VAE 0.9.0, T5 v1.1 XXL."""

@@ -97,7 +97,7 @@ def generator_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
     train, unseen = (
         LatentCache(Path(named) / split, codec=codec, seed=0) for split in ("train", "held_out")
     )
-    return Data(train, unseen(tuple(range(min(held_out, len(unseen))))))
+    return Data(train, unseen(tuple(range(held_out))))
 
 
 def generator_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
