@@ -42,7 +42,6 @@ class T5(nn.Module):
 
     Args:
         config: folder and padding.
-        device: accepted as by every part of a model; the encoder runs where its ids are.
         dtype: of its weights; as they are stored if None.
 
     Raises:
@@ -53,7 +52,6 @@ class T5(nn.Module):
         self,
         config: T5Config,
         *,
-        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +20,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     Args:
         q: (B, heads, N, D).
         k, v: (B, heads, L, D).
-        mask: added to the logits, broadcast to (B, heads, N, L).
+        mask: added to the logits, or bool, true to attend; broadcast to (B, heads, N, L).
 
     Returns:
         (B, heads, N, D), in the type of v.
@@ -27,6 +29,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if not (short and q.dtype is torch.bfloat16 and q.device.type == "cpu"):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     logits = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).float()
-    if mask is not None:
+    if mask is not None and mask.dtype is torch.bool:
+        logits = logits.masked_fill(~mask, -math.inf)
+    elif mask is not None:
         logits = logits + mask
     return logits.softmax(-1).to(v.dtype) @ v
