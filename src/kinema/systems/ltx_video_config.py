@@ -66,7 +66,7 @@ class LTXVideoConfig:
         codec_loss: weights of the codec's losses.
         codec_frames, codec_crop: frames and side, in pixels, of the windows that the codec trains
             on.
-        codec_recipe, generator_recipe: the numbers of the two stages.
+        codec_recipe, refine_recipe, generator_recipe: the numbers of the three stages.
         text_drop: share of the clips that the generator learns without their text.
     """
 
@@ -79,6 +79,7 @@ class LTXVideoConfig:
     codec_frames: int
     codec_crop: int
     codec_recipe: Recipe
+    refine_recipe: Recipe
     generator_recipe: Recipe
     text_drop: float
 
@@ -125,6 +126,16 @@ def full() -> LTXVideoConfig:
             learning_rate=1e-4,
             warmup=1000,
             decay=0.2,
+            report_every=1000,
+            save_every=1000,
+            held_out=16,
+        ),
+        refine_recipe=Recipe(
+            steps=20_000,
+            batch_size=16,
+            learning_rate=5e-5,
+            warmup=100,
+            decay=1.0,
             report_every=1000,
             save_every=1000,
             held_out=16,

@@ -112,6 +112,19 @@ def shapes() -> LTXVideoConfig:
             save_every=500,
             held_out=16,
         ),
+        refine_recipe=Recipe(
+            steps=700,
+            batch_size=2,
+            optimizer="muon",
+            learning_rate=6e-4,
+            warmup=20,
+            decay=1.0,
+            ema=0.99,
+            precision="bfloat16",
+            report_every=350,
+            save_every=350,
+            held_out=16,
+        ),
         generator_recipe=Recipe(
             steps=2_700,
             batch_size=16,
@@ -175,6 +188,9 @@ def nano() -> LTXVideoConfig:
         codec_crop=32,
         codec_recipe=replace(
             base.codec_recipe, steps=8, batch_size=2, report_every=4, save_every=2, held_out=2
+        ),
+        refine_recipe=replace(
+            base.refine_recipe, steps=4, report_every=4, save_every=2, held_out=2
         ),
         generator_recipe=replace(
             base.generator_recipe, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4

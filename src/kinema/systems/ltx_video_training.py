@@ -31,6 +31,7 @@ from kinema.worlds import load as load_world
 
 if TYPE_CHECKING:
     from kinema.systems.ltx_video import LTXVideo
+    from kinema.systems.ltx_video_config import Sampling
 
 ON_A_SHEET = 8
 
@@ -43,15 +44,32 @@ def codec_objective(model: LTXVideo) -> VAEGAN:
 def codec_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
     """Windows of clips that a world draws (`shapes` if none is named); whole clips are held out."""
     config = model.config
-    size = {
-        "height": config.sampling.height,
-        "width": config.sampling.width,
-        "fps": config.sampling.fps,
-    }
-    world = partial(load_world, named or "shapes", **size)
-    drawn = WorldClips(world(seed=0, split="train", num_frames=config.codec_frames))
-    whole = WorldClips(world(seed=1, split="held_out", num_frames=config.sampling.num_frames))
-    return Data(RandomCrops(drawn, side=config.codec_crop, seed=0), whole(tuple(range(held_out))))
+    windows = replace(config.sampling, num_frames=config.codec_frames)
+    source = RandomCrops(drawn_clips(named, windows, "train"), side=config.codec_crop, seed=0)
+    unseen = drawn_clips(named, config.sampling, "held_out")
+    return Data(source, unseen(tuple(range(held_out))))
+
+
+def whole_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
+    """Whole clips: windows are mostly border to a codec, and what lies inside is learned here."""
+    train, unseen = (
+        drawn_clips(named, model.config.sampling, split) for split in ("train", "held_out")
+    )
+    return Data(train, unseen(tuple(range(held_out))))
+
+
+def drawn_clips(named: str | None, size: Sampling, split: str) -> WorldClips:
+    """Clips of one split of a world, `shapes` if none is named."""
+    world = load_world(
+        named or "shapes",
+        seed={"train": 0, "held_out": 1}[split],
+        split=split,
+        num_frames=size.num_frames,
+        height=size.height,
+        width=size.width,
+        fps=size.fps,
+    )
+    return WorldClips(world)
 
 
 def codec_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
@@ -127,12 +145,20 @@ STAGES = {
         data=codec_data,
         sheet=codec_sheet,
     ),
+    "refine": Stage(
+        trains=("codec",),
+        recipe=lambda config: config.refine_recipe,
+        objective=codec_objective,
+        data=whole_data,
+        sheet=codec_sheet,
+        starts_from=("codec",),
+    ),
     "generator": Stage(
         trains=("transformer", "text"),
         recipe=lambda config: config.generator_recipe,
         objective=generator_objective,
         data=generator_data,
         sheet=generator_sheet,
-        starts_from=("codec",),
+        starts_from=("refine",),
     ),
 }
