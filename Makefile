@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 PROMPT := a small red circle moves left on a navy background
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check lint types arrows format pin-cli clean
+.PHONY: help setup demo test test-all check lint types arrows format pin-cli ship clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: $(INSTALLED) ## format the code and mend what the linter can mend
 
 pin-cli: $(INSTALLED) ## record the verbs and options of the command line as intended
 	$(BIN)/python tests/laws/test_cli_surface.py
+
+ship: $(INSTALLED) ## store RUN=.../model.safetensors in bf16 as the shipped ltx_video:shapes
+	$(BIN)/python bench/ship.py $(RUN)
 
 clean: ## remove caches and what the demo wrote; .venv stays
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

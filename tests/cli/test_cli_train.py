@@ -105,20 +105,20 @@ def test_a_dry_run_writes_nothing(kinema):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (GENERATOR, "stage generator builds on stage codec: pass --start-from"),
+        (GENERATOR, "stage generator builds on stage refine: pass --start-from"),
         ((*CODEC, "--warm"), "pass --start-from FILE too"),
         ((*GENERATOR, "--start-from", "no.safetensors"), "no such file or folder"),
         ((*GENERATOR, *START), "latents/train holds no latents; `kinema encode` writes them"),
         ((*CODEC, "--set", "codec_recipe.step=3"), "did you mean 'codec_recipe.steps'?"),
         ((*CODEC, "--set", "seed"), "not of the form name=value"),
-        ((*CODEC, "--set", "text.width=32"), "config.text.width: 16, not 32; use another --output"),
+        ((*CODEC, "--set", "sampling.fps=11"), "config.sampling.fps: 12.0, not 11.0; use another"),
         ((*CODEC, *STEPS, "--seed", 1), "has another seed: 0, not 1"),
         (CODEC, "has another recipe.report_every: 5, not 4"),
         ((*CODEC, *STEPS, "--set", "codec_recipe.steps=3"), "has done 5 steps, more than 3"),
         ((*CODEC, *STEPS, *START), "has another start_from_sha256"),
         ((*CODEC, *STEPS, "--data", "shape"), "has another data"),
         ((*CODEC, "-o", "new", "--data", "shape"), "unknown world 'shape'; did you mean 'shapes'?"),
-        ((*CODEC, "-o", "new", "--set", "text.width=32", *START), "cannot start from a text"),
+        ((*CODEC, "-o", "new", "--set", "text.num_layers=2", *START), "cannot start from a text"),
         ((*CODEC, "--preset", "tiny"), "use another --output"),
         (
             ("train", "codec/model.safetensors", "--preset", "nano", "--stage", "codec"),

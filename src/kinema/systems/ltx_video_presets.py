@@ -126,7 +126,7 @@ def shapes() -> LTXVideoConfig:
             held_out=16,
         ),
         generator_recipe=Recipe(
-            steps=2_700,
+            steps=2_000,
             batch_size=16,
             optimizer="muon",
             learning_rate=1e-3,
@@ -190,7 +190,7 @@ def nano() -> LTXVideoConfig:
             base.codec_recipe, steps=8, batch_size=2, report_every=4, save_every=2, held_out=2
         ),
         refine_recipe=replace(
-            base.refine_recipe, steps=4, report_every=4, save_every=2, held_out=2
+            base.refine_recipe, steps=6, report_every=4, save_every=2, held_out=2
         ),
         generator_recipe=replace(
             base.generator_recipe, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4
