@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import sys
@@ -64,6 +65,14 @@ def invocation(context: typer.Context) -> Invocation:
 def say(text: str) -> None:
     """Says something on stderr: it is not part of the answer."""
     print(text, file=sys.stderr, flush=True)
+
+
+def show_log() -> None:
+    """Shows what the library reports while it works, on stderr."""
+    logger = logging.getLogger("kinema")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kinema.cli.terminal import Device, Json, Seed, Settings, Threads, invocation, say
+from kinema.cli.terminal import Device, Json, Seed, Settings, Threads, invocation, say, show_log
 from kinema.errors import InputError, unknown
 
 MODEL, RUN = "model.safetensors", "run.json"
@@ -280,6 +280,7 @@ def run_stage(
     from kinema.training.stage import train
     from kinema.training.trainer import Stopped
 
+    show_log()
     dead = plan.system.CARD.dead
     try:
         train(model, plan.stage, data=data, folder=folder, seed=seed, device=device, dead=dead)

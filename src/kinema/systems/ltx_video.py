@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from kinema.card import Card
+from kinema.card import Card, Weights
 from kinema.clip import Clip
 from kinema.condition import Conditions, Grid
 from kinema.conditions.text import T5, T5Config
@@ -70,7 +70,14 @@ CARD = Card(
         "the shapes model reads text with a small word encoder of our own instead of T5",
         "no LPIPS term in the codec's loss: it needs weights trained by others",
     ),
-    tags={},
+    tags={
+        "shapes": Weights(
+            file="ltx_video.shapes.safetensors",
+            license="Apache-2.0",
+            trained_on="the world shapes; docs/shapes-model.md",
+            sha256="a155e2dd177566df6541fc8559eb3b070c718d70a39a91347d82f9cf4e95f2f7",
+        )
+    },
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ from kinema.training.objective import Batch, Objective
 from kinema.training.recipe import Recipe
 from kinema.training.trainer import Source, Trainer
 
+LOGGER = logging.getLogger(__name__)
 STEPS = 24
 SAMPLES = 2
 ENOUGH = 0.97  # the last loss on one batch over the first one
@@ -77,3 +79,11 @@ def check(
             f"one batch cannot be overfitted: the loss of {turns[0]} went from {losses[0]:.4f} "
             f"to {losses[-1]:.4f} in {STEPS} steps"
         )
+    LOGGER.info(
+        "pre-flight: every trained tensor receives a gradient; on one batch the loss of %s falls "
+        "from %.4f to %.4f in %d steps",
+        turns[0],
+        losses[0],
+        losses[-1],
+        STEPS,
+    )
