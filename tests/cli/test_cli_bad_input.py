@@ -56,7 +56,10 @@ PROMPT = "a small red circle moves left"
         (("encode", "shapes", "--model", "no.safetensors", "-o", "out"), "no such file"),
         (("encode", "shapes", "-o", "out"), "'--model'"),
         (("parity", "nowhere"), "nowhere is no folder"),
-        (("train", "ltx_video"), "name a stage: --stage codec or --stage generator"),
+        (
+            ("train", "ltx_video"),
+            "name a stage: --stage codec or --stage refine or --stage generator",
+        ),
         (("train", "ltx_video", "--stage", "codecs"), "did you mean 'codec'?"),
         (("train", "ltx_video", "--stage", "codec", "--preset", "nan"), "did you mean 'nano'?"),
         (("train", "ltx_vido", "--stage", "codec"), "did you mean 'ltx_video'?"),

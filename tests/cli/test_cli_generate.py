@@ -169,7 +169,7 @@ def test_run_takes_settings_and_named_inputs(kinema, model):
         (("sparkly",), "knows no word of the prompt 'sparkly'"),
         ((PROMPT, "--set", "sampling.step=3"), "did you mean 'sampling.steps'"),
         ((PROMPT, "--set", "sampling.steps=many"), "steps must be int, not 'many'"),
-        ((PROMPT, "--set", "codec.latent_channels=9"), "cannot change codec"),
+        ((PROMPT, "--set", "codec.spatial_padding_mode=reflect"), "cannot change codec"),
     ],
 )
 def test_run_names_what_does_not_fit(kinema, model, arguments, said):

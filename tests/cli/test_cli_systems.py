@@ -34,7 +34,11 @@ def test_a_card_is_shown_in_full(kinema):
     facts = kinema("show", "ltx_video", "--json").json
     assert facts["number"] == 5
     assert {"full", "tiny", "nano", "shapes"} <= set(facts["presets"])
-    assert facts["stages"] == {"codec": ["codec"], "generator": ["transformer", "text"]}
+    assert facts["stages"] == {
+        "codec": ["codec"],
+        "refine": ["codec"],
+        "generator": ["transformer", "text"],
+    }
     shown = kinema("show", "ltx_video").out
     for value in (facts["title"], facts["code_license"], *facts["deviations"], *facts["presets"]):
         assert value in shown

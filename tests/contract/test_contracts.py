@@ -1,7 +1,7 @@
 """What every system with networks keeps to, on the real classes at nano size.
 
-A system is tested as soon as it is registered. A stage reads its own world, or, where it starts
-to a stage that does not train the codec, latents that the codec has made.
+A system is tested as soon as it is registered. A stage reads its own world; one that does not train
+the codec of its system reads latents that the codec has made.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Leg:
         return found
 
     def _named(self) -> str | None:
-        if "codec" in self.plan.trains:
+        if "codec" not in self.model.parts or "codec" in self.plan.trains:
             return None
         codec, size = self.model.parts["codec"], self.model.config.sampling
         options = {name: getattr(size, name) for name in CLIP}

@@ -99,6 +99,7 @@ class LTXVideo(Model):
     STAGES = STAGES
     PARTS: ClassVar = {"text": build_text, "transformer": LTXTransformer, "codec": LTXVAE}
     config: LTXVideoConfig
+    process = Flow(times=logit_normal)  # times are shifted by the number of tokens
 
     @property
     def text(self) -> WordEncoder | T5:
@@ -114,11 +115,6 @@ class LTXVideo(Model):
     def codec(self) -> LTXVAE:
         """The video VAE."""
         return cast(LTXVAE, self.parts["codec"])
-
-    @property
-    def process(self) -> Flow:
-        """Rectified flow with logit-normal times, shifted by the number of tokens."""
-        return Flow(times=logit_normal)
 
     def prepare(self, prompts: Sequence[str], negative: str, sampling: Sampling) -> Conditions:
         """Encodes text and positions of a batch; once per sample, outside the step loop."""
@@ -136,10 +132,8 @@ class LTXVideo(Model):
 
     def guidance(self, sampling: Sampling) -> Guidance:
         """Classifier-free and spatio-temporal guidance with rescaling."""
-        sites = {
-            f"transformer_blocks.{i}.attn1": torch.ones(1, dtype=torch.bool)
-            for i in sampling.perturbed_blocks
-        }
+        rows = torch.ones(1, dtype=torch.bool)  # all
+        sites = {f"transformer_blocks.{i}.attn1": rows for i in sampling.perturbed_blocks}
         terms = (
             Term(weight=sampling.guidance - 1, drop=("text",)),
             Term(weight=sampling.perturbed, within=partial(attention_values, sites)),
@@ -232,11 +226,10 @@ class LTXVideo(Model):
         Raises:
             InputError: the prompt is empty or too long, or no word of it is known.
         """
-        text = self.text
-        text.ids([Text(prompt).text])
-        if isinstance(text, T5):
+        self.text.ids([Text(prompt).text])
+        if isinstance(self.text, T5):
             return []  # its tokens are pieces of words and spell every text
-        known, unknown = text.split(prompt)
+        known, unknown = self.text.split(prompt)
         if not known:
             raise InputError(f"this model knows no word of the prompt {prompt[:60]!r}")
         return unknown
