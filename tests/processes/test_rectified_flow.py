@@ -9,10 +9,11 @@ from torch import Tensor
 from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes import guidance, schedules
-from kinema.processes.flow import Flow, logit_normal
+from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.process import Report
 
-FLOW = Flow(times=logit_normal)
+SHIFT = schedules.TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))
+FLOW = Flow(times=LogitNormal(shift=SHIFT))
 NOTHING = Conditions({})
 NOISE = Noise(0, tuple(range(8)))
 SPREAD = 0.5
@@ -105,15 +106,24 @@ def test_half_precision_has_a_loss_in_float32() -> None:
 
 
 @pytest.mark.parametrize("num_tokens", [256, 4096])
-def test_times_are_logit_normal_and_shifted_by_the_tokens(num_tokens: int) -> None:
-    samples = 4000
-    times = logit_normal(torch.empty(samples, num_tokens, 0), Noise(0, tuple(range(samples))))
+def test_times_reach_both_ends_and_move_towards_noise_with_the_tokens(num_tokens: int) -> None:
+    samples = 8000
+    times = FLOW.times(torch.empty(samples, num_tokens, 0), Noise(0, tuple(range(samples))))
     assert times.shape == (samples,)
-    assert 0 < times.min() < times.max() < 1
-    logits = torch.logit(times)
-    error = 4 / samples**0.5
-    assert logits.mean().item() == pytest.approx(schedules.mu_of_tokens(num_tokens), abs=error)
-    assert logits.std().item() == pytest.approx(1, abs=error)
+    assert times.min() >= 1e-3
+    assert times.max() == 1
+    # What the published distribution gives at its quantiles, next to a tenth of uniform times.
+    mu = SHIFT.at(num_tokens)
+    low, high = (torch.sigmoid(torch.tensor(mu + z)) for z in (-2.5758, 3.0902))
+    for z, below in ((-1.0, 0.1587), (0.0, 0.5), (1.0, 0.8413)):
+        level = (torch.sigmoid(torch.tensor(mu + z)) - low) / (high - low)
+        share = (times < level).double().mean().item()
+        assert share == pytest.approx(0.9 * below + 0.1 * level.item(), abs=4 * 0.5 / samples**0.5)
+
+
+def test_a_time_does_not_depend_on_its_batch() -> None:
+    together = FLOW.times(torch.empty(4, 256, 0), Noise(3, (0, 1, 2, 3)))
+    assert torch.equal(FLOW.times(torch.empty(1, 256, 0), Noise(3, (2,))), together[2:3])
 
 
 def test_sampling_asks_the_guidance_at_every_step() -> None:

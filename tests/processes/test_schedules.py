@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kinema.processes import schedules
 
+SHIFT = schedules.TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))
 STEPS = st.integers(2, 60)
 
 
@@ -44,7 +45,7 @@ def test_the_shift_keeps_pure_noise() -> None:
     ("num_tokens", "mu"), [(1024, 0.95), (4096, 2.05), (2560, 1.5), (6144, 2.05 + 2 * 1.1 / 3)]
 )
 def test_the_shift_grows_with_the_tokens(num_tokens: int, mu: float) -> None:
-    assert schedules.mu_of_tokens(num_tokens) == pytest.approx(mu)
+    assert SHIFT.at(num_tokens) == pytest.approx(mu)
 
 
 @given(STEPS, st.floats(0.01, 0.3))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LARGEST_PLAIN = 2**1  # logits of one head that may be held at once
+LARGEST_PLAIN = 2**18  # logits of one head that may be held at once
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -18,6 +18,7 @@ from kinema.noise import Noise
 from kinema.parity.case import Case
 from kinema.processes import flow, guidance, latent_filters, samplers, schedules
 from kinema.processes.process import Report
+from kinema.systems.ltx_video_config import SHIFT
 
 Results = dict[str, Tensor]
 
@@ -59,7 +60,7 @@ def scheduler_sigmas(case: Case) -> Results:
 
 def _sigmas(rule: re.Match[str], steps: int, tokens: int) -> Tensor:
     if rule["rule"] == "sd3":
-        sigmas = schedules.shift(schedules.linear(steps), schedules.mu_of_tokens(tokens))
+        sigmas = schedules.shift(schedules.linear(steps), SHIFT.at(tokens))
     elif rule["rule"] == "linearquadratic":
         sigmas = schedules.linear_quadratic(steps)
     elif rule["mu"] is not None:
@@ -78,7 +79,7 @@ def _table(arguments: Mapping[str, Any]) -> Tensor:
     shifting, terminal = arguments["shifting"], arguments["target_shift_terminal"]
     sigmas = schedules.linear(steps)
     if shifting == "SD3":
-        sigmas = schedules.shift(sigmas, schedules.mu_of_tokens(tokens))
+        sigmas = schedules.shift(sigmas, SHIFT.at(tokens))
         if terminal is not None:
             sigmas = schedules.stretch_to_terminal(sigmas, terminal)
     elif shifting == "SimpleDiffusion":
@@ -101,7 +102,7 @@ def scheduler_euler(case: Case) -> Results:
 
     samplers.euler(velocity, x, sigmas, callback=lambda report: trajectory.append(report.x))
     noise = Recorded(0, tuple(range(len(x))), matrix[0])
-    process = flow.Flow(times=flow.logit_normal)
+    process = flow.Flow(times=flow.LogitNormal(shift=SHIFT))
     return {
         "out.trajectory": torch.stack(trajectory),
         "out.per_token_step": samplers.euler_step(x, x @ matrix, times, sigmas),

@@ -13,9 +13,13 @@ from torch import Tensor
 
 from kinema.condition import Conditions
 from kinema.noise import Noise
-from kinema.processes import samplers, schedules
+from kinema.processes import samplers
 from kinema.processes.process import Callback, Guidance, Predict, StepHook
+from kinema.processes.schedules import TokenShift
 
+ENDS = (-2.5758, 3.0902)  # normals of which 0.5 % lie below and 0.1 % above
+EARLIEST = 1e-3
+UNIFORM = 0.1  # share of the times
 Times = Callable[[Tensor, Noise], Tensor]
 
 
@@ -81,7 +85,25 @@ class Flow:
         return (1 - t) * x0 + t * eps
 
 
-def logit_normal(x0: Tensor, noise: Noise) -> Tensor:
-    """Times (B,) for x0 (B, N, C): sigmoids of normals (SD3, section 3.1), shifted by N."""
-    t = torch.sigmoid(noise.normal((x0.shape[0],), "time"))
-    return schedules.shift(t, schedules.mu_of_tokens(x0.shape[1]))
+@dataclass(frozen=True, kw_only=True)
+class LogitNormal:
+    """Training times (B,) for states (B, N, C): sigmoids of normals (SD3, section 3.1), shifted.
+
+    Sampling starts where such times hardly ever fall, so they are stretched until all but the
+    outermost reach both ends, and one in ten is uniform (the authors' trainer of LTX-2).
+
+    Args:
+        shift: mu for the number of tokens.
+    """
+
+    shift: TokenShift
+
+    def __call__(self, x0: Tensor, noise: Noise) -> Tensor:
+        """Times in [1e-3, 1]."""
+        mu, batch = self.shift.at(x0.shape[1]), (x0.shape[0],)
+        normal = noise.normal(batch, "time")
+        low, high, t = (torch.sigmoid(mu + z) for z in (*torch.tensor(ENDS), normal))
+        t = (t - low) / (high - low)
+        t = torch.where(t < EARLIEST, 2 * EARLIEST - t, t).clamp(EARLIEST, 1)
+        choice, uniform = noise.uniform((*batch, 2), "uniform time").unbind(1)
+        return torch.where(choice < UNIFORM, EARLIEST + (1 - EARLIEST) * uniform, t)

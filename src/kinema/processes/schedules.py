@@ -12,6 +12,9 @@ import math
 import torch
 from torch import Tensor
 
+from kinema.config import config
+from kinema.errors import InputError
+
 THRESHOLD = 0.025  # how far the linear half of `linear_quadratic` falls
 
 
@@ -41,10 +44,27 @@ def shift(t: Tensor, mu: float) -> Tensor:
     return math.exp(mu) / (math.exp(mu) + (1 / t - 1))
 
 
-def mu_of_tokens(num_tokens: int) -> float:
-    """The shift for a state of `num_tokens`: on the line through 0.95 at 1024 and 2.05 at 4096."""
-    slope = (2.05 - 0.95) / (4096 - 1024)
-    return 0.95 + slope * (num_tokens - 1024)
+@config
+class TokenShift:
+    """A shift that grows with the number of tokens, on a line: more tokens say the same thing more
+    often, and need more noise to hide it (SD3, section 5.3.2; the line is Flux's).
+
+    Args:
+        tokens: two numbers of tokens.
+        mu: the shifts there.
+    """
+
+    tokens: tuple[int, int]
+    mu: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if self.tokens[0] == self.tokens[1]:
+            raise InputError(f"a line needs two numbers of tokens, not {self.tokens[0]} twice")
+
+    def at(self, num_tokens: int) -> float:
+        """The shift mu for a state of `num_tokens`."""
+        (n0, n1), (mu0, mu1) = self.tokens, self.mu
+        return mu0 + (mu1 - mu0) / (n1 - n0) * (num_tokens - n0)
 
 
 def stretch_to_terminal(sigmas: Tensor, terminal: float) -> Tensor:

@@ -1,9 +1,7 @@
 """LTX-Video: Realtime Video Latent Diffusion (arXiv 2501.00103), HaCohen et al. 2024.
 
-Authors' code: github.com/Lightricks/LTX-Video (Apache-2.0); weights OpenRail-M from 0.9.5. What is
-verified, inferred and different is in the card. A text encoder conditions a transformer that
-predicts the velocity of latent tokens; a codec with 32x32x8 pixels per token maps clips to latents
-and does the last denoising step while it decodes.
+Authors' code: github.com/Lightricks/LTX-Video (Apache-2.0). A text encoder conditions a transformer
+that predicts the velocity of latent tokens; a codec of 32x32x8 pixels per token also denoises.
 
 Letters: B batch, C latent channels, N tokens; t, h, w latent frames, rows, columns.
 """
@@ -35,7 +33,7 @@ from kinema.networks.ltx_vae import LTXVAE
 from kinema.networks.word_encoder import WordEncoder
 from kinema.noise import Noise
 from kinema.processes import schedules
-from kinema.processes.flow import Flow, logit_normal
+from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
 from kinema.processes.process import Callback, Guidance
 from kinema.sample import Text
@@ -64,7 +62,7 @@ CARD = Card(
     ),
     inferred=(
         "that the timed decoder of 0.9.1 is the paper's denoising decoder",
-        "training: the paper's text and secondary sources; the authors published no training code",
+        "training: the paper's text; its times are those of the authors' trainer of LTX-2",
     ),
     deviations=(
         "the shapes model reads text with a small word encoder of our own instead of T5",
@@ -83,11 +81,9 @@ CARD = Card(
 
 def build_text(text: Any, **factory: Any) -> WordEncoder | T5:
     """The text encoder that a configuration asks for."""
-    return (
-        T5(text, dtype=factory["dtype"])
-        if isinstance(text, T5Config)
-        else WordEncoder(text, **factory)
-    )
+    if isinstance(text, T5Config):
+        return T5(text, dtype=factory["dtype"])
+    return WordEncoder(text, **factory)
 
 
 class LTXVideo(Model):
@@ -99,7 +95,11 @@ class LTXVideo(Model):
     STAGES = STAGES
     PARTS: ClassVar = {"text": build_text, "transformer": LTXTransformer, "codec": LTXVAE}
     config: LTXVideoConfig
-    process = Flow(times=logit_normal)  # times are shifted by the number of tokens
+
+    @property
+    def process(self) -> Flow:
+        """Rectified flow; times are shifted by the number of tokens."""
+        return Flow(times=LogitNormal(shift=self.config.shift))
 
     @property
     def text(self) -> WordEncoder | T5:
@@ -142,7 +142,7 @@ class LTXVideo(Model):
 
     def sigmas(self, steps: int, num_tokens: int, terminal: float) -> Tensor:
         """Noise levels (steps + 1,): shifted by the tokens, stretched to the terminal, then 0."""
-        shifted = schedules.shift(schedules.linear(steps), schedules.mu_of_tokens(num_tokens))
+        shifted = schedules.shift(schedules.linear(steps), self.config.shift.at(num_tokens))
         if steps > 1:
             shifted = schedules.stretch_to_terminal(shifted, terminal)
         return schedules.with_zero(shifted)

@@ -14,8 +14,11 @@ from kinema.networks import ltx_transformer, ltx_vae_config
 from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.ltx_vae_config import LTXVAEConfig
 from kinema.networks.word_encoder import WordEncoderConfig
+from kinema.processes.schedules import TokenShift
 from kinema.training.recipe import Recipe
 from kinema.training.vae_gan import VAEGANWeights
+
+SHIFT = TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))  # of all published versions
 
 
 @config
@@ -62,6 +65,7 @@ class LTXVideoConfig:
     Args:
         text, transformer, codec: the networks.
         causal_positions: the first latent frame lies at second 0 and is one pixel frame long.
+        shift: of the noise levels, in training and sampling.
         sampling: how clips are made.
         codec_loss: weights of the codec's losses.
         codec_frames, codec_crop: frames and side, in pixels, of the windows that the codec trains
@@ -82,6 +86,7 @@ class LTXVideoConfig:
     refine_recipe: Recipe
     generator_recipe: Recipe
     text_drop: float
+    shift: TokenShift = SHIFT
 
     def __post_init__(self) -> None:
         layers = self.transformer.num_layers

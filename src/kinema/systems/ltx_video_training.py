@@ -1,8 +1,8 @@
 """The training plan of LTX-Video: first the codec against its critic, then the generator on its
 latents.
 
-Paper, code and licence: see `ltx_video.py`. The authors published no training code; losses and
-times follow the paper, sizes and lengths are ours.
+Paper, code and licence: see `ltx_video.py`. Losses follow the paper, times the authors' trainer of
+LTX-2; sizes and lengths are ours.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from kinema.networks.toy_transformer import ToyTransformer, ToyTransformerConfig
 from kinema.networks.word_encoder import WordEncoder, WordEncoderConfig
 from kinema.noise import Noise
 from kinema.processes import schedules
-from kinema.processes.flow import Flow, logit_normal
+from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
 from kinema.processes.process import Callback
 from kinema.sample import Text
@@ -57,6 +57,7 @@ CARD = Card(
     deviations=("pixels instead of latents; a text instead of a class",),
 )
 # A token is 2 frames of 8x8 pixels.
+SHIFT = schedules.TokenShift(tokens=(16, 64), mu=(0.0, 0.7))
 PATCHES = "b c (t p) (h q) (w r) -> b (t h w) (c p q r)"
 PIXELS = "b (t h w) (c p q r) -> b c (t p) (h q) (w r)"
 
@@ -188,7 +189,7 @@ class ToyVideo(Model):
     PARTS: ClassVar = {"text": WordEncoder, "transformer": ToyTransformer}
     STAGES = STAGES
     config: ToyVideoConfig
-    process = Flow(times=logit_normal)
+    process = Flow(times=LogitNormal(shift=SHIFT))
 
     def prepare(self, texts: Sequence[str], negative: str) -> Conditions:
         """Encoded texts (B, L, D); their null is the encoded `negative`."""
@@ -224,7 +225,7 @@ class ToyVideo(Model):
         return self.process.sample(
             cast(ToyTransformer, self.parts["transformer"]),
             self.process.start(shape, noise).to(next(self.parts.parameters())),
-            schedules.with_zero(schedules.shift(sigmas, schedules.mu_of_tokens(shape[1]))),
+            schedules.with_zero(schedules.shift(sigmas, SHIFT.at(shape[1]))),
             conditions=self.prepare(prompts, negative),
             guidance=linear([Term(weight=sampling.guidance - 1, drop=("text",))]),
             callback=callback,
