@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("candidates", nargs="+")
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--frames", type=int, default=9)
@@ -50,7 +51,7 @@ def main() -> None:
         weights = VAEGANWeights(wavelet=0.2, kl=1e-4, gan=0.0, gan_from=10**9, critic_width=16)
         objective = VAEGAN(codec, weights)
         recipe = Recipe(
-            optimizer="muon",
+            optimizer=options.optimizer,
             steps=1,
             batch_size=options.batch,
             learning_rate=options.rate,
@@ -60,19 +61,19 @@ def main() -> None:
             save_every=1,
             held_out=1,
         )
-        adam = optimizer(objective.trained("codec"), recipe)
+        steps = optimizer(objective.trained("codec"), recipe)
         begin, step = time.monotonic(), 0
         while (spent := time.monotonic() - begin) < 60 * options.minutes:
             done = spent / (60 * options.minutes)
-            for group in adam.param_groups:
+            for group in steps.param_groups:
                 group["lr"] = options.rate * min(1, (step + 1) / 100, (1 - done) / 0.4)
             samples = tuple(range(step * options.batch, (step + 1) * options.batch))
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 loss, _ = objective.loss("codec", train(samples), step, Noise(0, samples))
-            adam.zero_grad()
+            steps.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-            adam.step()
+            steps.step()
             step += 1
         codec.eval()
         with torch.no_grad():
@@ -80,7 +81,8 @@ def main() -> None:
         noised = -10 * float(torch.log10(logs["mse/noise=0.1"] / 4))
         parameters = sum(p.numel() for p in codec.parameters()) / 1e6
         print(
-            f"{candidate}: {parameters:.1f} M, {step} steps of {options.batch}, "
+            f"{candidate} {options.optimizer} {options.rate:g}: {parameters:.1f} M, "
+            f"{step} steps of {options.batch}, "
             f"PSNR {float(logs['psnr']):.2f} dB, with noise 0.1 {noised:.2f} dB",
             flush=True,
         )

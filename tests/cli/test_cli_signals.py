@@ -54,9 +54,9 @@ def test_between_many_clips_keeps_those_that_are_done(process, kinema, model):
 def test_training_saves_and_goes_on(process, kinema):
     options = (
         "--set",
-        "codec_recipe.report_every=1000000",
+        "recipe.report_every=1000000",
         "--set",
-        "codec_recipe.save_every=1000",
+        "recipe.save_every=1000",
     )
     arguments = (
         "train",
@@ -70,7 +70,7 @@ def test_training_saves_and_goes_on(process, kinema):
         *options,
     )
     log = Path("run/log.jsonl")
-    started = process(*arguments, "--set", f"codec_recipe.steps={ENDLESS}")
+    started = process(*arguments, "--set", f"recipe.steps={ENDLESS}")
     answer = started.stop(
         signal.SIGTERM, when=lambda: log.exists() and log.read_text().count("\n") > 2
     )
@@ -80,7 +80,7 @@ def test_training_saves_and_goes_on(process, kinema):
         f"kinema: stopped at step {step}; saved in run; the same command goes on\n"
     )
     assert not Path("run/model.safetensors").exists()
-    answer = kinema(*arguments, "--set", f"codec_recipe.steps={step + 1}")
+    answer = kinema(*arguments, "--set", f"recipe.steps={step + 1}")
     assert answer.status == 0, answer.err
     assert answer.err.startswith(f"going on from step {step} of {step + 1} in run\n")
 

@@ -16,7 +16,7 @@ from kinema.weights.digest import digest
 NANO = ("train", "ltx_video", "--preset", "nano")
 CODEC = (*NANO, "--stage", "codec", "--output", "codec")
 GENERATOR = (*NANO, "--stage", "generator", "--output", "generator", "--data", "latents")
-STEPS = ("--set", "codec_recipe.steps=5", "--set", "codec_recipe.report_every=5")
+STEPS = ("--set", "recipe.steps=5", "--set", "recipe.report_every=5")
 START = ("--start-from", "codec/model.safetensors")
 
 
@@ -48,14 +48,14 @@ def test_from_nothing_to_a_clip(kinema, codec):
     assert digest(trained.parts["transformer"]) != digest(before.parts["transformer"])
     assert kinema("generate", "a red circle", "--model", made, "-o", "a.mp4").status == 0
     tuned = ("train", f"ltx_video@{made}", "--stage", "generator", "--data", "latents")
-    answer = kinema(*tuned, "--set", "generator_recipe.steps=1", "-o", "tuned")
+    answer = kinema(*tuned, "--set", "recipe.steps=1", "-o", "tuned")
     assert answer.status == 0, answer.err
 
 
 def test_what_a_run_was_is_written_down(kinema, codec):
     run = json.loads(Path("codec/run.json").read_text())
     assert run["command"].startswith("kinema train ltx_video --preset nano --stage codec")
-    assert run["config"]["codec_recipe"]["steps"] == 5
+    assert run["recipe"]["steps"] == 5
     assert run["parameters"] == {"text": 5536, "transformer": 31376, "codec": 103664}
     assert (run["seed"], run["stage"]) == (0, "codec")
     assert {"torch", "kinema", "threads"} <= run.keys()
@@ -67,7 +67,7 @@ def test_a_finished_run_says_so_and_a_longer_one_goes_on(kinema, codec):
     assert (answer.status, answer.out) == (0, "codec/model.safetensors\n")
     assert answer.err == "the run in codec is finished, after 5 steps\n"
     assert codec.read_bytes() == before
-    answer = kinema(*CODEC, *STEPS, "--set", "codec_recipe.steps=6")
+    answer = kinema(*CODEC, *STEPS, "--set", "recipe.steps=6")
     assert answer.err.startswith("going on from step 5 of 6 in codec\n")
     assert codec.read_bytes() != before
 
@@ -80,7 +80,7 @@ def test_the_seed_fixes_the_weights(kinema, codec):
 
 
 def test_a_warm_start_takes_the_trained_roles_too(kinema, codec):
-    options = ("--seed", 1, *STEPS, "--set", "codec_recipe.warmup=1000000")
+    options = ("--seed", 1, *STEPS, "--set", "recipe.warmup=1000000")
     for name, more in (("cold", ()), ("warm", ("--warm",))):
         assert kinema(*CODEC, *options, *START, *more, "-o", name).status == 0
     start, cold, warm = (
@@ -94,8 +94,8 @@ def test_a_warm_start_takes_the_trained_roles_too(kinema, codec):
 
 
 def test_a_dry_run_writes_nothing(kinema):
-    answer = kinema(*CODEC, "--dry-run", "--set", "codec_recipe.steps=7")
-    assert answer.json["config"]["codec_recipe"]["steps"] == 7
+    answer = kinema(*CODEC, "--dry-run", "--set", "recipe.steps=7")
+    assert answer.json["recipe"]["steps"] == 7
     assert answer.json["trains"] == ["codec"]
     full = kinema("train", "ltx_video", "--preset", "full", "--stage", "generator", "--dry-run")
     assert full.json["parameters"]["transformer"] == 1_923_385_472
@@ -109,20 +109,20 @@ def test_a_dry_run_writes_nothing(kinema):
         ((*CODEC, "--warm"), "pass --start-from FILE too"),
         ((*GENERATOR, "--start-from", "no.safetensors"), "no such file or folder"),
         ((*GENERATOR, *START), "latents/train holds no latents; `kinema encode` writes them"),
-        ((*CODEC, "--set", "codec_recipe.step=3"), "did you mean 'codec_recipe.steps'?"),
+        ((*CODEC, "--set", "recipe.step=3"), "did you mean 'steps'?"),
         ((*CODEC, "--set", "seed"), "not of the form name=value"),
         ((*CODEC, "--set", "sampling.fps=11"), "config.sampling.fps: 12.0, not 11.0; use another"),
         ((*CODEC, *STEPS, "--seed", 1), "has another seed: 0, not 1"),
         (CODEC, "has another recipe.report_every: 5, not 4"),
-        ((*CODEC, *STEPS, "--set", "codec_recipe.steps=3"), "has done 5 steps, more than 3"),
+        ((*CODEC, *STEPS, "--set", "recipe.steps=3"), "has done 5 steps, more than 3"),
         ((*CODEC, *STEPS, *START), "has another start_from_sha256"),
         ((*CODEC, *STEPS, "--data", "shape"), "has another data"),
         ((*CODEC, "-o", "new", "--data", "shape"), "unknown world 'shape'; did you mean 'shapes'?"),
         ((*CODEC, "-o", "new", "--set", "text.num_layers=2", *START), "cannot start from a text"),
         ((*CODEC, "--preset", "tiny"), "use another --output"),
         (
-            ("train", "codec/model.safetensors", "--preset", "nano", "--stage", "codec"),
-            "leave --preset out",
+            ("train", "codec/model.safetensors", "--preset", "nan", "--stage", "codec"),
+            "unknown preset of ltx_video 'nan'; did you mean 'nano'?",
         ),
     ],
 )

@@ -78,10 +78,10 @@ class Leg:
         self.model = nano(name)
         self.plan = self.model.STAGES[stage]
         # Equality to the last digits is a matter of float32.
-        self.recipe = replace(self.plan.recipe(self.model.config), precision="float32")
+        self.recipe = replace(self.plan.recipes["nano"], precision="float32")
         self.folder = folder
-        self.objective: Objective = self.plan.objective(self.model)
-        self.data: Data = self.plan.data(self.model, self._named(), self.recipe.held_out)
+        self.objective: Objective = self.plan.objective(self.model, self.recipe)
+        self.data: Data = self.plan.data(self.model, self.recipe, self._named())
 
     @property
     def last(self) -> int:

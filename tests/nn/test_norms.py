@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from kinema.nn.norms import ChannelNorm, PixelNorm
+from kinema.nn.norms import ChannelNorm, PixelNorm, RMSNorm
 
 
 def test_pixel_norm_gives_every_pixel_mean_square_one() -> None:
@@ -30,3 +31,15 @@ def test_channel_norm_centers_each_pixel_then_scales() -> None:
     scale = (x.var(dim=1, keepdim=True, unbiased=False) + 1e-6).sqrt()
     expected = centered / scale * torch.arange(1.0, 9.0).view(8, 1, 1, 1) + 0.5
     torch.testing.assert_close(norm(x), expected)
+
+
+def test_rms_norm_of_bfloat16_takes_a_float32_weight_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    norm = RMSNorm(8, eps=1e-5)
+    torch.nn.init.constant_(norm.weight, 1.5)
+    x = torch.linspace(-2, 2, 32).reshape(4, 8)
+    y = norm(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), norm(x), rtol=0.02, atol=0.02)
+    assert not recwarn.list

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from nano_stage import fresh, write_latents
+from nano_stage import fresh, recipe_of, write_latents
 
 from kinema.training.trainer import Trainer
 
@@ -31,11 +31,10 @@ def first_losses(stage: str, folder: Path) -> list[dict[str, float]]:
         write_latents(folder, model)
         data = str(folder)
     plan = model.STAGES[stage]
-    recipe = replace(plan.recipe(model.config), **EXACT)
-    source, held_out = plan.data(model, data, recipe.held_out)
-    trainer = Trainer(
-        plan.objective(model), source, held_out, recipe, folder=folder, seed=7, device="cpu"
-    )
+    recipe = replace(recipe_of(stage), **EXACT)
+    source, held_out = plan.data(model, recipe, data)
+    objective = plan.objective(model, recipe)
+    trainer = Trainer(objective, source, held_out, recipe, folder=folder, seed=7, device="cpu")
     losses = []
     for trainer.step in range(STEPS):
         logs = trainer.train_step()

@@ -19,9 +19,9 @@ from kinema.data.latents import Encoded, LatentKey, write
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.systems.ltx_video import LTXVideo
-from kinema.systems.ltx_video_config import LTXVideoConfig
 from kinema.systems.ltx_video_presets import nano
 from kinema.training import checkpoint
+from kinema.training.recipe import Recipe
 from kinema.training.stage import train
 from kinema.training.trainer import Stopped, Trainer, read_log
 from kinema.weights import files
@@ -51,20 +51,15 @@ class Fault:
     step: int
 
 
-def configuration() -> LTXVideoConfig:
-    """The preset nano with longer runs."""
-    base = nano()
-    return replace(
-        base,
-        codec_recipe=replace(base.codec_recipe, steps=STEPS, warmup=2),
-        generator_recipe=replace(base.generator_recipe, steps=STEPS, warmup=2),
-    )
+def recipe_of(stage: str) -> Recipe:
+    """The recipe of the preset nano, for a longer run."""
+    return replace(LTXVideo.STAGES[stage].recipes["nano"], steps=STEPS, warmup=2)
 
 
 def fresh() -> LTXVideo:
     """The model with the weights that every run starts from."""
     torch.manual_seed(0)
-    return LTXVideo(configuration())
+    return LTXVideo(nano())
 
 
 def write_latents(folder: Path, model: LTXVideo) -> None:
@@ -98,10 +93,10 @@ def _child(stage: str, folder: Path, data: Path | None, fault: Fault | None) -> 
     torch.set_num_threads(1)
     if fault is not None:
         _prepare(fault, folder)
-    model = fresh()
+    model, leg, recipe = fresh(), LTXVideo.STAGES[stage], recipe_of(stage)
     named = str(data) if data else None
     try:
-        train(model, model.STAGES[stage], data=named, folder=folder, seed=7, device="cpu", dead={})
+        train(model, leg, recipe, data=named, folder=folder, seed=7, device="cpu", dead={})
     except Stopped:
         sys.exit(ASKED)
     except InputError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nano_stage import fresh, write_latents
+from nano_stage import fresh, recipe_of, write_latents
 
 from kinema.noise import Noise
 from kinema.systems.ltx_video import LTXVideo
@@ -12,6 +12,7 @@ from kinema.training.flow import LEVELS, FlowObjective
 from kinema.training.stage import Data
 
 NOISE = Noise(0, (0, 1, 2, 3))
+RECIPE = recipe_of("generator")
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +24,11 @@ def model() -> LTXVideo:
 def reading(model: LTXVideo, tmp_path_factory: pytest.TempPathFactory) -> Data:
     folder = tmp_path_factory.mktemp("latents")
     write_latents(folder, model)
-    return model.STAGES["generator"].data(model, str(folder), 4)
+    return model.STAGES["generator"].data(model, RECIPE, str(folder))
 
 
 def objective(model: LTXVideo) -> FlowObjective:
-    made = model.STAGES["generator"].objective(model)
+    made = model.STAGES["generator"].objective(model, RECIPE)
     assert isinstance(made, FlowObjective)
     return made
 
@@ -61,5 +62,5 @@ def test_text_is_dropped_as_often_as_the_configuration_says(model: LTXVideo, rea
     _, conditions = made.prepare(reading.source(samples), Noise(0, samples))
     words = conditions["text"].mask.sum(1)
     dropped = float((words == 1).float().mean())  # the begin token alone
-    assert dropped == pytest.approx(model.config.text_drop, abs=0.05)
+    assert dropped == pytest.approx(RECIPE.text_drop, abs=0.05)
     assert len(words.unique()) > 5, "always the same caption of a clip"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nano_stage import fresh, write_latents
+from nano_stage import fresh, recipe_of, write_latents
 from small_objectives import (
     RECIPE,
     Climbing,
@@ -59,10 +59,9 @@ def test_the_objective_stays_as_it_is(stage: str, tmp_path_factory: pytest.TempP
     model = fresh()
     folder = tmp_path_factory.mktemp("latents")
     write_latents(folder, model)
-    plan = model.STAGES[stage]
-    objective, recipe = plan.objective(model), plan.recipe(model.config)
-    named = str(folder) if stage == "generator" else None
-    reading = plan.data(model, named, recipe.held_out)
+    plan, recipe = model.STAGES[stage], recipe_of(stage)
+    objective = plan.objective(model, recipe)
+    reading = plan.data(model, recipe, str(folder) if stage == "generator" else None)
     before, parts = weights(objective), weights(model.parts)
     random = torch.get_rng_state()
     preflight.check(objective, reading.source, reading.held_out, recipe, dead={}, device="cpu")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nano_stage import fresh, write_latents
+from nano_stage import fresh, recipe_of, write_latents
 from torch import nn
 
 from kinema.errors import InputError
@@ -36,12 +36,12 @@ def test_a_run_that_cannot_learn_leaves_nothing_but_an_error(tmp_path: Path) -> 
     for parameter in model.transformer.proj_out.parameters():
         parameter.data.fill_(0.0)
     # A rate this small moves nothing within the check.
-    recipe = replace(model.config.generator_recipe, learning_rate=1e-12)
-    model.config = replace(model.config, generator_recipe=recipe)
+    recipe = replace(recipe_of("generator"), learning_rate=1e-12)
     with pytest.raises(InputError, match="one batch cannot be overfitted"):
         train(
             model,
             model.STAGES["generator"],
+            recipe,
             data=str(tmp_path / "latents"),
             folder=tmp_path / "run",
             seed=0,
@@ -54,10 +54,9 @@ def test_a_run_that_cannot_learn_leaves_nothing_but_an_error(tmp_path: Path) -> 
 def test_the_system_holds_the_average_afterwards(tmp_path: Path) -> None:
     model, start = fresh(), fresh()
     write_latents(tmp_path / "latents", model)
-    recipe = replace(model.config.generator_recipe, steps=2, report_every=2, ema=0.0)
-    model.config = replace(model.config, generator_recipe=recipe)
+    recipe = replace(recipe_of("generator"), steps=2, report_every=2, ema=0.0)
     run = {"data": str(tmp_path / "latents"), "folder": tmp_path / "run", "seed": 0}
-    train(model, model.STAGES["generator"], device="cpu", dead={}, **run)
+    train(model, model.STAGES["generator"], recipe, device="cpu", dead={}, **run)
     assert not model.transformer.training
     assert len(read_log(tmp_path / "run")) == 3
     moved = model.transformer.patchify_proj.weight != start.transformer.patchify_proj.weight

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from nano_stage import fresh
+from nano_stage import fresh, recipe_of
 from torch import Tensor, nn
 
 from kinema.errors import InputError
@@ -22,7 +22,7 @@ BEFORE, AFTER = 0, 100  # the critic joins between these steps
 
 def objective() -> VAEGAN:
     model = fresh()
-    return VAEGAN(model.codec, model.config.codec_loss)
+    return VAEGAN(model.codec, recipe_of("codec").loss)
 
 
 def test_haar_keeps_the_energy_and_finds_constants() -> None:
@@ -144,7 +144,7 @@ def test_held_out_numbers() -> None:
 def test_a_decoder_without_time_decodes_without_noise() -> None:
     model = fresh()
     codec = type(model.codec)(replace(model.config.codec, timestep_conditioning=False))
-    game = VAEGAN(codec, model.config.codec_loss).eval()
+    game = VAEGAN(codec, recipe_of("codec").loss).eval()
     z = codec.encode(CLIPS)
     torch.testing.assert_close(game.decode_noised(z, torch.full((2,), 0.2), NOISE), codec.decode(z))
 

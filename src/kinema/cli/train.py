@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +14,10 @@ from kinema.errors import InputError, unknown
 MODEL, RUN = "model.safetensors", "run.json"
 DEFAULT_PRESET = "tiny"
 STOPPED = 130
-# What makes two runs one; the length of the recipe may grow, and other stages have other recipes.
+# What makes two runs one; the length of the recipe may grow.
 IDENTITY = ("system", "stage", "config", "recipe", "data", "start_from_sha256", "warm", "seed")
-MAY_DIFFER = re.compile("steps|.*_recipe")
+MAY_DIFFER = "steps"
+RECIPE = "recipe."
 
 
 def train(
@@ -78,7 +78,7 @@ def train(
         "device": device,
     }
     run = invocation(context)
-    step, total = steps_done(folder, described), plan.stage.recipe(plan.config).steps
+    step, total = steps_done(folder, described), plan.recipe.steps
     if step > total:
         raise InputError(f"the run in {folder} has done {step} steps, more than {total}")
     if step >= total and (folder / MODEL).exists():
@@ -100,9 +100,9 @@ class Plan:
 
     Args:
         system: ``name``, whose weights are made by a preset, or ``name:tag`` or ``name@file``.
-        preset: of a plain name.
+        preset: whose sizes and recipe are taken; a model that has weights brings its sizes along.
         stage: name of a stage.
-        settings: as ``--set`` takes them.
+        settings: as ``--set`` takes them; those that begin with ``recipe.`` change the recipe.
 
     Raises:
         InputError: there is no such system, preset, stage or setting, or no stage was named.
@@ -124,16 +124,25 @@ class Plan:
             raise unknown(f"stage of {self.name}", stage, self.system.STAGES)
         self.stage_name, self.stage = stage, self.system.STAGES[stage]
         self.weights = file_of(full) if self.name != full else None
-        if self.weights is not None and preset is not None:
-            raise InputError(f"{system} brings its own sizes; leave --preset out")
-        self.preset = preset or (self.weights.stem if self.weights else DEFAULT_PRESET)
         self.source = self.system.from_pretrained(self.weights) if self.weights else None
-        self.config = override(self.source.config if self.source else self._preset(), settings)
+        self.preset = preset or self._preset()
+        if self.preset not in self.stage.recipes:
+            raise unknown(f"preset of {self.name}", self.preset, self.stage.recipes)
+        sizes = self.source.config if self.source else self.system.PRESETS[self.preset]()
+        ours = [setting for setting in settings if setting.startswith(RECIPE)]
+        self.config = override(sizes, [setting for setting in settings if setting not in ours])
+        self.recipe = override(
+            self.stage.recipes[self.preset], [setting.removeprefix(RECIPE) for setting in ours]
+        )
 
-    def _preset(self) -> Any:
-        if self.preset not in self.system.PRESETS:
-            raise unknown(f"preset of {self.name}", self.preset, self.system.PRESETS)
-        return self.system.PRESETS[self.preset]()
+    def _preset(self) -> str:
+        """The preset with the sizes of the weights."""
+        if self.source is None:
+            return DEFAULT_PRESET
+        for name, preset in self.system.PRESETS.items():
+            if preset() == self.source.config:
+                return name
+        raise InputError(f"{self.weights} has sizes of its own; name a recipe with --preset")
 
     def resolved(self) -> dict[str, Any]:
         """What will be trained, as JSON: the configuration, and parameters by role."""
@@ -148,7 +157,7 @@ class Plan:
             "trains": list(self.stage.trains),
             "parameters": counts,
             "config": to_dict(self.config),
-            "recipe": to_dict(self.stage.recipe(self.config)),
+            "recipe": to_dict(self.recipe),
         }
 
     def model(self, *, seed: int, device: str, start_from: Path | None, warm: bool) -> Any:
@@ -241,7 +250,7 @@ def comparable(value: Any) -> Any:
     """A configuration or recipe without what may differ; whatever else as it is."""
     if not isinstance(value, dict):
         return value
-    return {key: item for key, item in value.items() if not MAY_DIFFER.fullmatch(key)}
+    return {key: item for key, item in value.items() if key != MAY_DIFFER}
 
 
 def difference(name: str, before: Any, now: Any) -> str:
@@ -283,7 +292,16 @@ def run_stage(
     show_log()
     dead = plan.system.CARD.dead
     try:
-        train(model, plan.stage, data=data, folder=folder, seed=seed, device=device, dead=dead)
+        train(
+            model,
+            plan.stage,
+            plan.recipe,
+            data=data,
+            folder=folder,
+            seed=seed,
+            device=device,
+            dead=dead,
+        )
     except Stopped as stop:
         say(f"kinema: {stop}; the same command goes on")
         raise typer.Exit(STOPPED) from None

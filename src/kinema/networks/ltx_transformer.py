@@ -24,6 +24,7 @@ from kinema.condition import Conditions, Grid, Tokens
 from kinema.config import config, from_dict
 from kinema.errors import InputError
 from kinema.nn.embeddings import MLPEmbedder, TimeEmbedder
+from kinema.nn.norms import RMSNorm
 from kinema.nn.sites import Site, attend
 
 MASKED = -10_000.0  # added to the logits of text tokens that are padding
@@ -211,8 +212,8 @@ class Attention(nn.Module):
     def __init__(self, site: Site, width: int, num_heads: int, **factory: Any) -> None:
         super().__init__()
         self.site, self.num_heads = site, num_heads
-        self.q_norm = nn.RMSNorm(width, eps=1e-5, **factory)
-        self.k_norm = nn.RMSNorm(width, eps=1e-5, **factory)
+        self.q_norm = RMSNorm(width, eps=1e-5, **factory)
+        self.k_norm = RMSNorm(width, eps=1e-5, **factory)
         self.to_q = nn.Linear(width, width, **factory)
         self.to_k = nn.Linear(width, width, **factory)
         self.to_v = nn.Linear(width, width, **factory)
@@ -226,11 +227,8 @@ class Attention(nn.Module):
         mask: Tensor | None,
     ) -> Tensor:
         """x attends to context; both (B, tokens, D)."""
-        q, k, v = (
-            self.q_norm(self.to_q(x_BND)),
-            self.k_norm(self.to_k(context_BLD)),
-            self.to_v(context_BLD),
-        )
+        q, k = self.q_norm(self.to_q(x_BND)), self.k_norm(self.to_k(context_BLD))
+        v = self.to_v(context_BLD)
         if table is not None:
             q, k = rotate(q, table), rotate(k, table)
         q, k, v = (rearrange(y, "b n (h k) -> b h n k", h=self.num_heads) for y in (q, k, v))

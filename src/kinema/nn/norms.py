@@ -1,19 +1,27 @@
 """Norms of video networks: over the channels of a video, and over the last dimension of tokens.
 
-Statistics are taken in float32 also where the activations are bf16 or half. The norm of tokens,
-`RMSNorm(dim, eps=..., elementwise_affine=...)`, is torch's own; it is named here so that the norms
-of this library are found in one place.
+Statistics are taken in float32 also where the activations are bf16 or half.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import RMSNorm
-
-__all__ = ["ChannelNorm", "PixelNorm", "RMSNorm"]
 
 PIXEL_NORM_EPS = 1e-8
+
+
+class RMSNorm(nn.RMSNorm):
+    """torch's RMSNorm with its weight in the type of the activations.
+
+    Under autocast the weight stays in float32, and torch has no fused kernel for two types.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        weight = None if self.weight is None else self.weight.to(x.dtype)
+        return F.rms_norm(x, self.normalized_shape, weight, self.eps)
 
 
 class PixelNorm(nn.Module):

@@ -73,7 +73,7 @@ CARD = Card(
             file="ltx_video.shapes.safetensors",
             license="Apache-2.0",
             trained_on="the world shapes; docs/shapes-model.md",
-            sha256="a155e2dd177566df6541fc8559eb3b070c718d70a39a91347d82f9cf4e95f2f7",
+            sha256="71a78251b520cb16a25650d86127d0695f7cd02f7689592290fab3bf9c28d5e7",
         )
     },
 )

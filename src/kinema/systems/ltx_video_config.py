@@ -15,8 +15,6 @@ from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.ltx_vae_config import LTXVAEConfig
 from kinema.networks.word_encoder import WordEncoderConfig
 from kinema.processes.schedules import TokenShift
-from kinema.training.recipe import Recipe
-from kinema.training.vae_gan import VAEGANWeights
 
 SHIFT = TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))  # of all published versions
 
@@ -60,18 +58,13 @@ class Sampling:
 
 @config
 class LTXVideoConfig:
-    """Networks, sampling and training of one LTX-Video model.
+    """Networks and sampling of one LTX-Video model.
 
     Args:
         text, transformer, codec: the networks.
         causal_positions: the first latent frame lies at second 0 and is one pixel frame long.
         shift: of the noise levels, in training and sampling.
         sampling: how clips are made.
-        codec_loss: weights of the codec's losses.
-        codec_frames, codec_crop: frames and side, in pixels, of the windows that the codec trains
-            on.
-        codec_recipe, refine_recipe, generator_recipe: the numbers of the three stages.
-        text_drop: share of the clips that the generator learns without their text.
     """
 
     text: WordEncoderConfig | T5Config
@@ -79,13 +72,6 @@ class LTXVideoConfig:
     codec: LTXVAEConfig
     causal_positions: bool
     sampling: Sampling
-    codec_loss: VAEGANWeights
-    codec_frames: int
-    codec_crop: int
-    codec_recipe: Recipe
-    refine_recipe: Recipe
-    generator_recipe: Recipe
-    text_drop: float
     shift: TokenShift = SHIFT
 
     def __post_init__(self) -> None:
@@ -122,41 +108,6 @@ def full() -> LTXVideoConfig:
             decode_time=0.05,
             decode_noise=0.025,
         ),
-        codec_loss=VAEGANWeights(wavelet=0.5, kl=1e-4, gan=0.01, gan_from=50_000, critic_width=64),
-        codec_frames=121,
-        codec_crop=256,
-        codec_recipe=Recipe(
-            steps=200_000,
-            batch_size=64,
-            learning_rate=1e-4,
-            warmup=1000,
-            decay=0.2,
-            report_every=1000,
-            save_every=1000,
-            held_out=16,
-        ),
-        refine_recipe=Recipe(
-            steps=20_000,
-            batch_size=16,
-            learning_rate=5e-5,
-            warmup=100,
-            decay=1.0,
-            report_every=1000,
-            save_every=1000,
-            held_out=16,
-        ),
-        generator_recipe=Recipe(
-            steps=500_000,
-            batch_size=1024,
-            learning_rate=1e-4,
-            warmup=1000,
-            decay=0.2,
-            precision="bfloat16",
-            report_every=1000,
-            save_every=1000,
-            held_out=64,
-        ),
-        text_drop=0.1,
     )
 
 

@@ -1,6 +1,6 @@
 """Presets of LTX-Video that train on two cores, and the table of all presets.
 
-Paper, code and licence: see `ltx_video.py`. Sizes and recipes are ours.
+Paper, code and licence: see `ltx_video.py`. Sizes are ours.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import replace
 from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.ltx_vae_config import BlockConfig, LTXVAEConfig
 from kinema.networks.word_encoder import WordEncoderConfig
+from kinema.processes.schedules import TokenShift
 from kinema.systems.ltx_video_config import (
     LTXVideoConfig,
     Sampling,
@@ -18,8 +19,6 @@ from kinema.systems.ltx_video_config import (
     full_0_9_5,
     full_13b,
 )
-from kinema.training.recipe import Recipe
-from kinema.training.vae_gan import VAEGANWeights
 from kinema.worlds import shapes as shapes_world
 
 
@@ -97,48 +96,7 @@ def shapes() -> LTXVideoConfig:
             decode_time=0.05,
             decode_noise=0.025,
         ),
-        codec_loss=VAEGANWeights(wavelet=0.2, kl=3e-4, gan=0.002, gan_from=6500, critic_width=16),
-        codec_frames=9,
-        codec_crop=48,
-        codec_recipe=Recipe(
-            steps=7_500,
-            batch_size=8,
-            optimizer="muon",
-            learning_rate=1.5e-3,
-            warmup=100,
-            decay=0.4,
-            precision="bfloat16",
-            report_every=1000,
-            save_every=500,
-            held_out=16,
-        ),
-        refine_recipe=Recipe(
-            steps=700,
-            batch_size=2,
-            optimizer="muon",
-            learning_rate=6e-4,
-            warmup=20,
-            decay=1.0,
-            ema=0.99,
-            precision="bfloat16",
-            report_every=350,
-            save_every=350,
-            held_out=16,
-        ),
-        generator_recipe=Recipe(
-            steps=2_000,
-            batch_size=16,
-            optimizer="muon",
-            learning_rate=1e-3,
-            warmup=100,
-            decay=0.5,
-            ema=0.998,
-            precision="bfloat16",
-            report_every=300,
-            save_every=300,
-            held_out=64,
-        ),
-        text_drop=0.1,
+        shift=TokenShift(tokens=(128, 1024), mu=(1.8, 2.8)),
     )
 
 
@@ -158,11 +116,6 @@ def tiny() -> LTXVideoConfig:
         ),
         codec=shapes_codec(width=16, latent_channels=32, time_stride=8),
         sampling=replace(base.sampling, num_frames=17, height=48, width=48, perturbed_blocks=(2,)),
-        codec_loss=replace(base.codec_loss, gan_from=1200, critic_width=8),
-        codec_recipe=replace(base.codec_recipe, steps=1500, report_every=500),
-        generator_recipe=replace(
-            base.generator_recipe, steps=2000, batch_size=16, precision="float32", report_every=500
-        ),
     )
 
 
@@ -183,17 +136,6 @@ def nano() -> LTXVideoConfig:
         codec=shapes_codec(width=4, latent_channels=8, time_stride=8),
         sampling=replace(
             base.sampling, num_frames=9, height=32, width=32, steps=3, perturbed_blocks=(1,)
-        ),
-        codec_loss=replace(base.codec_loss, gan_from=4, critic_width=4),
-        codec_crop=32,
-        codec_recipe=replace(
-            base.codec_recipe, steps=8, batch_size=2, report_every=4, save_every=2, held_out=2
-        ),
-        refine_recipe=replace(
-            base.refine_recipe, steps=6, report_every=4, save_every=2, held_out=2
-        ),
-        generator_recipe=replace(
-            base.generator_recipe, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4
         ),
     )
 

@@ -22,6 +22,13 @@ from kinema.errors import InputError
 from kinema.media import write_contact_sheet
 from kinema.networks.ltx_transformer import patchify
 from kinema.noise import Noise
+from kinema.systems.ltx_video_recipes import (
+    CODEC,
+    GENERATOR,
+    REFINE,
+    CodecRecipe,
+    GeneratorRecipe,
+)
 from kinema.training.flow import FlowObjective
 from kinema.training.objective import Batch
 from kinema.training.stage import Data, Stage
@@ -36,26 +43,19 @@ if TYPE_CHECKING:
 ON_A_SHEET = 8
 
 
-def codec_objective(model: LTXVideo) -> VAEGAN:
+def codec_objective(model: LTXVideo, recipe: CodecRecipe) -> VAEGAN:
     """The codec against its critic."""
-    return VAEGAN(model.codec, model.config.codec_loss)
+    return VAEGAN(model.codec, recipe.loss)
 
 
-def codec_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
+def codec_data(model: LTXVideo, recipe: CodecRecipe, named: str | None) -> Data:
     """Windows of clips that a world draws (`shapes` if none is named); whole clips are held out."""
-    config = model.config
-    windows = replace(config.sampling, num_frames=config.codec_frames)
-    source = RandomCrops(drawn_clips(named, windows, "train"), side=config.codec_crop, seed=0)
-    unseen = drawn_clips(named, config.sampling, "held_out")
-    return Data(source, unseen(tuple(range(held_out))))
-
-
-def whole_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
-    """Whole clips: windows are mostly border to a codec, and what lies inside is learned here."""
-    train, unseen = (
-        drawn_clips(named, model.config.sampling, split) for split in ("train", "held_out")
+    sampling = model.config.sampling
+    windows = drawn_clips(named, replace(sampling, num_frames=recipe.frames), "train")
+    unseen = drawn_clips(named, sampling, "held_out")
+    return Data(
+        RandomCrops(windows, side=recipe.crop, seed=0), unseen(tuple(range(recipe.held_out)))
     )
-    return Data(train, unseen(tuple(range(held_out))))
 
 
 def drawn_clips(named: str | None, size: Sampling, split: str) -> WorldClips:
@@ -83,20 +83,22 @@ def codec_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
     draw_sheet(rows, labels, model.config.sampling.fps, path)
 
 
-def generator_objective(model: LTXVideo) -> FlowObjective:
+def generator_objective(model: LTXVideo, recipe: GeneratorRecipe) -> FlowObjective:
     """Transformer and text encoder together."""
     networks = {role: model.parts[role] for role in ("transformer", "text")}
-    prepare = partial(prepare_batch, model)
+    prepare = partial(prepare_batch, model, recipe.text_drop)
     return FlowObjective(networks, predict="transformer", process=model.process, prepare=prepare)
 
 
-def prepare_batch(model: LTXVideo, batch: Batch, noise: Noise) -> tuple[Tensor, Conditions]:
+def prepare_batch(
+    model: LTXVideo, text_drop: float, batch: Batch, noise: Noise
+) -> tuple[Tensor, Conditions]:
     """Tokens and conditions from cached latents: one caption of each clip is drawn, and dropped now
     and then.
     """
     choice = noise.uniform((len(noise), 2), "caption").tolist()
     texts = [
-        "" if drop < model.config.text_drop else captions[int(pick * len(captions))]
+        "" if drop < text_drop else captions[int(pick * len(captions))]
         for captions, (pick, drop) in zip(batch["captions"], choice)
     ]
     latents = batch["latents"].to(model.device)
@@ -105,7 +107,7 @@ def prepare_batch(model: LTXVideo, batch: Batch, noise: Noise) -> tuple[Tensor, 
     return patchify(latents), model.conditions(text, (t, h, w), batch["fps"])
 
 
-def generator_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
+def generator_data(model: LTXVideo, recipe: GeneratorRecipe, named: str | None) -> Data:
     """Latents that `kinema encode` wrote with this model's codec."""
     if named is None:
         raise InputError(
@@ -115,7 +117,7 @@ def generator_data(model: LTXVideo, named: str | None, held_out: int) -> Data:
     train, unseen = (
         LatentCache(Path(named) / split, codec=codec, seed=0) for split in ("train", "held_out")
     )
-    return Data(train, unseen(tuple(range(held_out))))
+    return Data(train, unseen(tuple(range(recipe.held_out))))
 
 
 def generator_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
@@ -140,22 +142,22 @@ def draw_sheet(clips: list[Tensor], labels: list[str], fps: float, path: Path) -
 STAGES = {
     "codec": Stage(
         trains=("codec",),
-        recipe=lambda config: config.codec_recipe,
+        recipes=CODEC,
         objective=codec_objective,
         data=codec_data,
         sheet=codec_sheet,
     ),
     "refine": Stage(
         trains=("codec",),
-        recipe=lambda config: config.refine_recipe,
+        recipes=REFINE,
         objective=codec_objective,
-        data=whole_data,
+        data=codec_data,
         sheet=codec_sheet,
         starts_from=("codec",),
     ),
     "generator": Stage(
         trains=("transformer", "text"),
-        recipe=lambda config: config.generator_recipe,
+        recipes=GENERATOR,
         objective=generator_objective,
         data=generator_data,
         sheet=generator_sheet,

@@ -10,7 +10,7 @@ from kinema.errors import InputError
 
 @config
 class Recipe:
-    """How long, on how much, how fast.
+    """How long, on how much, how fast. Stages that need more numbers subclass it.
 
     Args:
         steps: optimizer steps.

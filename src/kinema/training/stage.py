@@ -29,17 +29,18 @@ class Stage:
 
     Args:
         trains: the roles whose networks change.
-        recipe: reads the numbers off the system's configuration.
-        objective: makes the objective for a system.
-        data: makes the data for a system from what the user named (None: the stage's own).
+        recipes: the numbers for each preset; of a class of the stage's own where it needs more.
+        objective: ``(system, recipe)`` makes the objective.
+        data: ``(system, recipe, named)`` makes the data from what the user named (None: the
+            stage's own).
         sheet: ``(system, held-out batch, path)`` draws what the system can do.
         starts_from: the stages whose weights must be there before.
     """
 
     trains: tuple[str, ...]
-    recipe: Callable[[Any], Recipe]
-    objective: Callable[[Any], Objective]
-    data: Callable[[Any, str | None, int], Data]
+    recipes: Mapping[str, Recipe]
+    objective: Callable[[Any, Any], Objective]
+    data: Callable[[Any, Any, str | None], Data]
     sheet: Callable[[Any, Batch, Path], None]
     starts_from: tuple[str, ...] = ()
 
@@ -47,6 +48,7 @@ class Stage:
 def train(
     system: Any,
     stage: Stage,
+    recipe: Recipe,
     *,
     data: str | None,
     folder: Path,
@@ -62,6 +64,7 @@ def train(
     Args:
         system: its networks are trained in place.
         stage: one of the system's.
+        recipe: one of the stage's, or a copy with other numbers.
         data: what the user named for the stage to read.
         folder: of the run; checkpoints, log and sheets are written there.
         seed: of the noise.
@@ -73,8 +76,8 @@ def train(
             finite, or a file cannot be written.
         Stopped: a signal asked to stop; the run can be resumed.
     """
-    recipe, objective = stage.recipe(system.config), stage.objective(system)
-    source, held_out = stage.data(system, data, recipe.held_out)
+    objective = stage.objective(system, recipe)
+    source, held_out = stage.data(system, recipe, data)
     trainer = Trainer(objective, source, held_out, recipe, folder=folder, seed=seed, device=device)
     if not trainer.resume():
         preflight.check(objective, source, held_out, recipe, dead=dead, device=device)

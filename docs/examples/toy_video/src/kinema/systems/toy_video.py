@@ -76,13 +76,11 @@ class Sampling:
 
 @config
 class ToyVideoConfig:
-    """Networks, sampling, training; `text_drop` is the share of clips learned without text."""
+    """Networks and sampling."""
 
     text: WordEncoderConfig
     transformer: ToyTransformerConfig
     sampling: Sampling
-    recipe: Recipe
-    text_drop: float
 
 
 def sizes(*, width: int, num_layers: int, num_heads: int) -> ToyTransformerConfig:
@@ -105,17 +103,6 @@ def tiny() -> ToyVideoConfig:
         ),
         transformer=sizes(width=192, num_layers=4, num_heads=4),
         sampling=Sampling(num_frames=8, height=32, width=32, fps=8.0, steps=20, guidance=3.0),
-        recipe=Recipe(
-            steps=2000,
-            batch_size=16,
-            learning_rate=1e-3,
-            warmup=50,
-            decay=0.4,
-            report_every=500,
-            save_every=500,
-            held_out=64,
-        ),
-        text_drop=0.1,
     )
 
 
@@ -131,33 +118,57 @@ def nano() -> ToyVideoConfig:
         base,
         transformer=sizes(width=64, num_layers=1, num_heads=2),
         sampling=replace(base.sampling, steps=3),
-        recipe=replace(
-            base.recipe, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4
-        ),
     )
 
 
-def objective(model: ToyVideo) -> FlowObjective:
+@config
+class ToyRecipe(Recipe):
+    """`text_drop` is the share of clips learned without text."""
+
+    text_drop: float
+
+
+TINY = ToyRecipe(
+    steps=2000,
+    batch_size=16,
+    learning_rate=1e-3,
+    warmup=50,
+    decay=0.4,
+    report_every=500,
+    save_every=500,
+    held_out=64,
+    text_drop=0.1,
+)
+RECIPES = {
+    "full": TINY,
+    "tiny": TINY,
+    "nano": replace(TINY, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4),
+}
+
+
+def objective(model: ToyVideo, recipe: ToyRecipe) -> FlowObjective:
     """Transformer and text encoder together."""
     networks = {role: model.parts[role] for role in ("transformer", "text")}
-    prepare = partial(prepare_batch, model)
+    prepare = partial(prepare_batch, model, recipe.text_drop)
     return FlowObjective(networks, predict="transformer", process=model.process, prepare=prepare)
 
 
-def prepare_batch(model: ToyVideo, batch: Batch, noise: Noise) -> tuple[Tensor, Conditions]:
+def prepare_batch(
+    model: ToyVideo, text_drop: float, batch: Batch, noise: Noise
+) -> tuple[Tensor, Conditions]:
     """Tokens of clips under their first captions, some of which are dropped."""
-    dropped = noise.uniform((len(noise),), "caption") < model.config.text_drop
+    dropped = noise.uniform((len(noise),), "caption") < text_drop
     texts = ["" if drop else said[0] for said, drop in zip(batch["captions"], dropped)]
     tokens = rearrange(batch["clips"].to(model.device), PATCHES, p=2, q=8, r=8)
     return tokens, model.prepare(texts, "")
 
 
-def data(model: ToyVideo, named: str | None, held_out: int) -> Data:
+def data(model: ToyVideo, recipe: ToyRecipe, named: str | None) -> Data:
     """Clips that a world draws (`shapes` if none is named)."""
     size = {n: getattr(model.config.sampling, n) for n in ("num_frames", "height", "width", "fps")}
     world = partial(load_world, named or "shapes", **size)
     unseen = WorldClips(world(seed=1, split="held_out"))
-    return Data(WorldClips(world(seed=0, split="train")), unseen(tuple(range(held_out))))
+    return Data(WorldClips(world(seed=0, split="train")), unseen(tuple(range(recipe.held_out))))
 
 
 def sheet(model: ToyVideo, held_out: Batch, path: Path) -> None:
@@ -172,7 +183,7 @@ def sheet(model: ToyVideo, held_out: Batch, path: Path) -> None:
 STAGES = {
     "generator": Stage(
         trains=("transformer", "text"),
-        recipe=lambda config: config.recipe,
+        recipes=RECIPES,
         objective=objective,
         data=data,
         sheet=sheet,
