@@ -40,8 +40,9 @@ def linear_quadratic(num_steps: int) -> Tensor:
 
 
 def shift(t: Tensor, mu: float) -> Tensor:
-    """SD3's shift towards noise: e^mu / (e^mu + 1/t - 1)."""
-    return math.exp(mu) / (math.exp(mu) + (1 / t - 1))
+    """SD3's shift towards noise: e^mu / (e^mu + 1/t - 1); 1 stays 1 to the last bit."""
+    shifted = math.exp(mu) * t
+    return shifted / (shifted + (1 - t))
 
 
 @config

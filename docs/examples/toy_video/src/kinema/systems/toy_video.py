@@ -54,11 +54,9 @@ CARD = Card(
     claim="a transformer alone denoises patches of pixels",
     applies=("weights", "parity", "tiny", "run"),
     verified=("the transformer, by one recorded case and a manifest",),
-    deviations=("pixels instead of latents; a text instead of a class",),
 )
-# A token is 2 frames of 8x8 pixels.
 SHIFT = schedules.TokenShift(tokens=(16, 64), mu=(0.0, 0.7))
-PATCHES = "b c (t p) (h q) (w r) -> b (t h w) (c p q r)"
+PATCHES = "b c (t p) (h q) (w r) -> b (t h w) (c p q r)"  # a token: 2 frames of 8x8 pixels
 PIXELS = "b (t h w) (c p q r) -> b c (t p) (h q) (w r)"
 
 
@@ -139,11 +137,8 @@ TINY = ToyRecipe(
     held_out=64,
     text_drop=0.1,
 )
-RECIPES = {
-    "full": TINY,
-    "tiny": TINY,
-    "nano": replace(TINY, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4),
-}
+NANO = replace(TINY, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4)
+RECIPES = {"full": TINY, "tiny": TINY, "nano": NANO}
 
 
 def objective(model: ToyVideo, recipe: ToyRecipe) -> FlowObjective:
@@ -157,8 +152,8 @@ def prepare_batch(
     model: ToyVideo, text_drop: float, batch: Batch, noise: Noise
 ) -> tuple[Tensor, Conditions]:
     """Tokens of clips under their first captions, some of which are dropped."""
-    dropped = noise.uniform((len(noise),), "caption") < text_drop
-    texts = ["" if drop else said[0] for said, drop in zip(batch["captions"], dropped)]
+    kept = noise.uniform((len(noise),), "caption") >= text_drop
+    texts = [said[0] if keep else "" for said, keep in zip(batch["captions"], kept)]
     tokens = rearrange(batch["clips"].to(model.device), PATCHES, p=2, q=8, r=8)
     return tokens, model.prepare(texts, "")
 
@@ -254,11 +249,10 @@ class ToyVideo(Model):
         """{"prompt": Text} -> {"clip": Clip}."""
         noise, sampling = Noise(0, (seed,)), self.config.sampling
         tokens = self.latents([inputs["prompt"].text], noise=noise, sampling=sampling, negative="")
-        (pixels,) = self.decode(tokens, noise=noise, sampling=sampling)
-        return {"clip": self.clip(pixels, sampling)}
+        pixels = self.decode(tokens, noise=noise, sampling=sampling)
+        return {"clip": self.clip(pixels[0], sampling)}
 
-    @staticmethod
-    def example() -> dict[str, Text]:
+    def example(self) -> dict[str, Text]:
         """Inputs that `run` takes."""
         return {"prompt": Text("a small red circle moves left on a navy background")}
 
