@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from kinema import registry
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "toy_video"
 IGNORED = shutil.ignore_patterns("__pycache__", "shipped")
-KNOWN = 'NETWORKS = {"05-ltx-video": "kinema.parity.ltx_video"'
-ADDED = f'{KNOWN}, "63-toy-video": "kinema.parity.toy_video"'
+KNOWN = "NETWORKS = {\n"
+ADDED = f'{KNOWN}    "63-toy-video": "kinema.parity.toy_video",\n'
 MODEL = "toy_video@runs/toy/model.safetensors"
 
 
@@ -49,7 +51,8 @@ def run(folder: Path, *arguments: str) -> str:
 
 def test_the_example_is_a_system(checkout: Path) -> None:
     listed = run(checkout, "kinema", "systems").splitlines()
-    assert [line.split()[1] for line in listed] == ["name", "ltx_video", "toy_video"]
+    names = [line.split()[1] for line in listed]
+    assert names == ["name", *registry.cards(), "toy_video"]
     cases = run(checkout, "kinema", "parity", "tests/cases/63-toy-video")
     assert cases.splitlines()[-1] == "1 passed, 0 failed"
 

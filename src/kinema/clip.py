@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Clip:
         InputError: shape, type or rate does not fit.
     """
 
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".mp4", ".gif")
     frames: np.ndarray
     fps: float
     sound: Sound | None = None
@@ -56,6 +58,11 @@ class Clip:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.frames.shape[1], self.frames.shape[2]
+
+    @classmethod
+    def given(cls, value: str) -> Clip:
+        """The clip in a file that a person named."""
+        return cls.read(value)
 
     @classmethod
     def read(

@@ -6,9 +6,13 @@ A clip is a sample too; it lives in `kinema.clip`.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -16,7 +20,9 @@ from kinema.errors import InputError
 
 
 class Artefact(Protocol):
-    """What a system's run returns: it knows how to write itself."""
+    """What a system's job returns: it knows how to write itself, and how its files end."""
+
+    SUFFIXES: ClassVar[tuple[str, ...]]
 
     def write(self, path: str | Path, *, overwrite: bool) -> None:
         """Writes the artefact at `path`; an existing file is replaced only if `overwrite`."""
@@ -34,6 +40,7 @@ class Sound:
         InputError: shape, type, range or rate does not fit.
     """
 
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".wav",)
     x: np.ndarray
     sample_rate_hz: int
 
@@ -63,6 +70,11 @@ class Sound:
         return Sound(x, self.sample_rate_hz)
 
     @classmethod
+    def given(cls, value: str) -> Sound:
+        """The sound of a file that a person named."""
+        return cls.read(value)
+
+    @classmethod
     def read(cls, path: str | Path, *, sample_rate_hz: int | None = None) -> Sound:
         """Reads the sound of a sound or video file; see `kinema.media.read_sound`."""
         from kinema.media.sound import read_sound
@@ -80,17 +92,132 @@ class Sound:
 class Text:
     """A prompt, a caption or an answer: any text that is not blank."""
 
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".txt",)
     text: str
 
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise InputError("the text is empty; write at least one word")
 
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def given(cls, value: str) -> Self:
+        """What a person wrote."""
+        return cls(value)
+
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Writes a UTF-8 text file that ends with a newline."""
         from kinema.files import write_text
 
         write_text(path, self.text + "\n", overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder that is there.
+
+    Raises:
+        InputError: it is not.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is no folder; name one that exists")
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @classmethod
+    def given(cls, value: str) -> Self:
+        """The folder that a person named."""
+        return cls(Path(value))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers and words.
+
+    Args:
+        columns: their names.
+        rows: one value for each column.
+    """
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".json", ".csv")
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float, ...], ...]
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.columns) for row in self.rows), "rows as wide as the header"
+
+    def __str__(self) -> str:
+        shown = [self.columns, *(tuple(_shown(value) for value in row) for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*shown)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+            for row in shown
+        )
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Writes a list of objects as .json, or .csv with a header.
+
+        Raises:
+            InputError: the file ends in something else, or cannot be written.
+        """
+        from kinema.files import write_text
+
+        suffix = Path(path).suffix.lower()
+        if suffix == ".json":
+            objects = [dict(zip(self.columns, row)) for row in self.rows]
+            text = json.dumps(objects, indent=1) + "\n"
+        elif suffix == ".csv":
+            buffer = io.StringIO()
+            csv.writer(buffer, lineterminator="\n").writerows([self.columns, *self.rows])
+            text = buffer.getvalue()
+        else:
+            raise InputError(f"a table is written as .json or .csv, not as {Path(path).name}")
+        write_text(path, text, overwrite=overwrite)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What an encoder said of moments of a clip or a sound.
+
+    Args:
+        x: (T, D) float32.
+        seconds: (T,) float32: when each moment begins.
+    """
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = (".npz",)
+    x: np.ndarray
+    seconds: np.ndarray
+
+    def __post_init__(self) -> None:
+        expect_array("features", self.x, np.float32, "T D", (None, None))
+        expect_array("seconds of features", self.seconds, np.float32, "T", self.x.shape[:1])
+
+    @classmethod
+    def given(cls, value: str) -> Self:
+        """Reads a .npz file with ``x`` and ``seconds``.
+
+        Raises:
+            InputError: the file is missing, damaged, or holds something else.
+        """
+        try:
+            with np.load(value, allow_pickle=False) as file:
+                return cls(x=file["x"], seconds=file["seconds"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            raise InputError(f"{value} holds no features: a .npz with x and seconds") from error
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Writes a .npz file."""
+        from kinema.files import atomic
+
+        with atomic(path, overwrite=overwrite) as partial:
+            np.savez(partial, x=self.x, seconds=self.seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +265,10 @@ class Tracks:
     def __post_init__(self) -> None:
         expect_array("tracks", self.xy, np.float32, "T N 2", (None, None, 2))
         expect_array("track visibility", self.visible, np.bool_, "T N", self.xy.shape[:2])
+
+
+def _shown(value: str | int | float) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def expect_array(

@@ -123,7 +123,7 @@ def test_what_exists_is_kept(kinema, name):
         ("generate", PROMPT, "-o", "file/clips", "--count", 2),
         ("generate", PROMPT, "-o", "file", "--count", 2),
         ("generate", PROMPT, "-o", "folder.mp4"),
-        ("run", "not_read", PROMPT, "-o", "file/clip.mp4"),
+        ("run", "ltx_video@not_read", PROMPT, "-o", "file/clip.mp4"),
         ("train", "ltx_video", "--preset", "nano", "--stage", "codec", "-o", "file"),
         ("train", "ltx_video", "--preset", "nano", "--stage", "codec", "-o", "file/run"),
         ("encode", "shapes", "--model", "not_read.safetensors", "-o", "file"),

@@ -149,7 +149,7 @@ def test_run_does_the_same_as_generate(kinema, model):
     assert Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
     assert answer.json["inputs"] == {"prompt": PROMPT}
     assert Path("b.png").exists()
-    assert json.loads(Path("b.json").read_text())["command"].startswith("kinema run ltx_video@")
+    assert json.loads(Path("b.run.json").read_text())["command"].startswith("kinema run ltx_video@")
 
 
 def test_run_takes_settings_and_named_inputs(kinema, model):
@@ -163,7 +163,7 @@ def test_run_takes_settings_and_named_inputs(kinema, model):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((PROMPT, "more"), "this system takes prompt; 'more' is one too many"),
+        ((PROMPT, "more"), "generate takes prompt; 'more' is one too many"),
         ((f"prompt={PROMPT}", "prompt=again"), "prompt is given twice"),
         (("",), "the text is empty"),
         (("sparkly",), "knows no word of the prompt 'sparkly'"),

@@ -1,11 +1,20 @@
-"""Batches of a world."""
+"""Batches of a world, parts of them, and sources that take turns."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import pytest
 import torch
 
-from kinema.data.batches import RandomCrops, WorldClips
+from kinema.data.batches import (
+    Alternating,
+    RandomCrops,
+    SegmentFrames,
+    WorldClips,
+    WorldStills,
+    segment_frames,
+)
 from kinema.errors import InputError
 from kinema.worlds.shapes import Shapes
 
@@ -56,3 +65,66 @@ def test_a_crop_belongs_to_its_sample() -> None:
 def test_a_crop_that_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="a crop of 25 pixels does not fit in clips of 24x32"):
         RandomCrops(WorldClips(WORLD), side=25, seed=0)((0,))
+
+
+def said(labels: Mapping[str, str]) -> str:
+    return f"a {labels['color']} {labels['shape']}"
+
+
+def test_stills_are_clips_of_one_frame_without_a_word_of_motion() -> None:
+    world = Shapes(seed=0, split="train", num_frames=1, height=24, width=32, fps=12.0)
+    batch = WorldStills(world, said)((7, 2))
+    assert batch["clips"].shape == (2, 3, 1, 24, 32)
+    assert torch.equal(batch["clips"], WorldClips(world)((7, 2))["clips"])
+    labels = world.sample(7).labels
+    assert batch["captions"][0] == (f"a {labels['color']} {labels['shape']}",)
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "middle"),
+    [(12, 4, [1, 4, 7, 10]), (16, 4, [1, 5, 9, 13]), (5, 5, [0, 1, 2, 3, 4]), (7, 2, [1, 4])],
+)
+def test_the_middle_of_each_stretch_is_taken(length: int, count: int, middle: list[int]) -> None:
+    assert segment_frames(length, count, None).tolist() == middle
+
+
+def test_every_frame_of_a_stretch_can_be_drawn_and_no_other() -> None:
+    places = torch.linspace(0, 1, 50)[:-1, None].expand(-1, 3)
+    chosen = segment_frames(10, 3, places)
+    assert [sorted(set(stretch)) for stretch in chosen.T.tolist()] == [
+        [0, 1, 2],
+        [3, 4, 5],
+        [6, 7, 8, 9],
+    ]
+
+
+def test_frames_that_are_not_there_are_refused() -> None:
+    with pytest.raises(InputError, match="6 frames cannot be taken from a clip of 5"):
+        SegmentFrames(WorldClips(WORLD), num_frames=6, seed=0)((0,))
+
+
+def test_frames_are_drawn_for_each_sample() -> None:
+    source = WorldClips(WORLD)
+    samples = tuple(range(20))
+    some = SegmentFrames(source, num_frames=2, seed=0)
+    batch, whole = some(samples), source(samples)
+    assert batch["clips"].shape == (20, 3, 2, 24, 32)
+    assert batch["captions"] == whole["captions"]
+    taken = set()
+    for clip, chosen in zip(whole["clips"], batch["clips"]):
+        equal = (clip[:, :, None] == chosen[:, None]).all(-1).all(-1).all(0)  # (T, F)
+        taken |= {tuple(row) for row in equal.nonzero().tolist()}
+    assert {frame for frame, place in taken if place == 0} == {0, 1}
+    assert {frame for frame, place in taken if place == 1} == {2, 3, 4}
+    assert torch.equal(some((3, 4))["clips"][1], some((4,))["clips"][0])
+    middle = SegmentFrames(source, num_frames=2, seed=None)((3,))
+    assert torch.equal(middle["clips"], source((3,))["clips"][:, :, [0, 3]])
+
+
+def test_sources_take_turns_step_by_step() -> None:
+    sources = [lambda samples, name=name: {"from": name, "samples": samples} for name in "ab"]
+    both = Alternating(sources, batch_size=3)
+    steps = [both(tuple(range(3 * step, 3 * step + 3))) for step in range(4)]
+    assert [batch["from"] for batch in steps] == ["a", "b", "a", "b"]
+    assert [batch["samples"][0] for batch in steps] == [0, 3, 6, 9]
+    assert both((5,))["from"] == "b"

@@ -17,12 +17,12 @@ from kinema import registry
 from kinema.card import Card, read_card
 from kinema.errors import InputError
 
-BASE = "model.py"
+BASES = ("model.py", "text_to_video.py")
 
 
 def systems(folder: Path) -> list[Path]:
     """The files in `folder` that have to hold a card: all but the base and parts of others."""
-    files = [path for path in sorted(folder.glob("[!_]*.py")) if path.name != BASE]
+    files = [path for path in sorted(folder.glob("[!_]*.py")) if path.name not in BASES]
     stems = [path.stem for path in files]
     return [p for p in files if not any(p.stem.startswith(f"{stem}_") for stem in stems)]
 

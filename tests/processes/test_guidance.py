@@ -11,7 +11,16 @@ from torch import Tensor
 
 from kinema.condition import Conditions, Tokens
 from kinema.noise import Noise
-from kinema.processes.guidance import Term, linear, plain, project, rescaled
+from kinema.processes.guidance import (
+    Term,
+    linear,
+    plain,
+    project,
+    rescaled,
+    rising,
+    trapezoid,
+    triangle,
+)
 
 X = Noise(0, (0, 1, 2)).normal((3, 5, 4), "x")
 TIME = torch.full((3,), 0.5)
@@ -119,3 +128,34 @@ def test_a_branch_is_adjusted_before_it_is_used() -> None:
     guide = linear([Term(weight=3.0, drop=("text",), adjust=project)])
     got = guide(Network(), X, TIME, CONDITIONS, 0)
     torch.testing.assert_close(got, text + 3 * (text - project(null, text)))
+
+
+def test_a_weight_may_be_spread_over_the_state() -> None:
+    text, null, _ = predictions()
+    scales = rising(5, 1.0, 3.0)[:, None]  # along the axis of 5
+    network = Network()
+    guide = linear([Term(weight=scales - 1, drop=("text",))])
+    for step in (0, 7):
+        got = guide(network, X, TIME, CONDITIONS, step)
+        torch.testing.assert_close(got, null + scales * (text - null))
+    torch.testing.assert_close(got[:, 0], text[:, 0])
+    half = guide(lambda *given: Network()(*given).bfloat16(), X, TIME, CONDITIONS, 0)
+    assert half.dtype == torch.bfloat16
+
+
+def test_a_rising_scale_starts_low_and_ends_high() -> None:
+    assert rising(4, 1.0, 2.5).tolist() == [1.0, 1.5, 2.0, 2.5]
+    assert rising(1, 1.0, 2.5).tolist() == [1.0]
+
+
+def test_a_triangle_is_the_same_from_both_ends() -> None:
+    assert triangle(5, 1.0, 3.0).tolist() == [1.0, 2.0, 3.0, 2.0, 1.0]
+    even = triangle(6, 1.0, 3.0)
+    torch.testing.assert_close(even, even.flip(0))
+    assert even.max() < 3
+
+
+def test_a_trapezoid_has_slopes_of_a_tenth() -> None:
+    scales = trapezoid(30, 1.0, 3.0, plateau=3.0)
+    assert scales.tolist() == [1, 2, *[3] * 26, 2, 1]
+    assert trapezoid(9, 1.0, 3.0, plateau=2.0).tolist() == [2] * 9  # too few for a slope

@@ -10,7 +10,7 @@ from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes import guidance, schedules
 from kinema.processes.flow import Flow, LogitNormal
-from kinema.processes.process import Report
+from kinema.processes.process import Predict, Report
 
 SHIFT = schedules.TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))
 FLOW = Flow(times=LogitNormal(shift=SHIFT))
@@ -147,3 +147,44 @@ def test_sampling_asks_the_guidance_at_every_step() -> None:
     torch.testing.assert_close(end, data)
     assert steps == [0, 1, 2, 3, 4]
     assert [report.step.index for report in reports] == steps
+
+
+def test_levels_are_shares_of_noise() -> None:
+    assert [FLOW.level(u) for u in (0.0, 0.3, 0.9)] == [0.0, 0.3, 0.9]
+
+
+@pytest.mark.parametrize("t", [0.2, 0.9])
+def test_distillation_pulls_a_state_towards_the_data(t: float) -> None:
+    data, weight = 3.0, torch.ones((), requires_grad=True)
+
+    def best(x: Tensor, time: Tensor, conditions: Conditions) -> Tensor:
+        assert conditions is NOTHING
+        return weight * (x - data) / time[:, None, None]  # all data is one number
+
+    times = torch.full((8,), t)
+    gradient = FLOW.distill(best, X0, NOTHING, NOISE, times, guidance.plain)
+    assert not gradient.requires_grad
+    # With x0 = data the noise that is found is the noise that was added.
+    torch.testing.assert_close(gradient, (1 - t) / t * (X0 - data), atol=1e-4, rtol=1e-4)
+
+
+def test_distillation_is_guided() -> None:
+    def doubled(predict: Predict, x: Tensor, time: Tensor, given: Conditions, step: int) -> Tensor:
+        return 2 * predict(x, time, given)
+
+    times = torch.full((8,), 0.5)
+    once, twice, never = (
+        FLOW.distill(predict, X0, NOTHING, NOISE, times, guide)
+        for predict, guide in (
+            (identity, guidance.plain),
+            (identity, doubled),
+            (zero, guidance.plain),
+        )
+    )
+    torch.testing.assert_close(twice - once, once - never)
+    assert (twice - once).abs().max() > 0.1
+
+
+def identity(x: Tensor, time: Tensor, conditions: Conditions) -> Tensor:
+    """A network that gives its input."""
+    return x

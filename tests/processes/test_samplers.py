@@ -1,7 +1,8 @@
-"""Euler's rule against solutions on paper."""
+"""Samplers against solutions on paper."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,9 @@ from torch import Tensor
 
 from kinema.noise import Noise
 from kinema.processes.process import Report, Step
-from kinema.processes.samplers import euler, euler_step
+from kinema.processes.samplers import dpmpp_2m, euler, euler_step, heun
+
+Sampler = Callable[..., Tensor]
 
 START = Noise(0, tuple(range(4))).normal((4, 3, 2), "x").double()
 MATRIX = torch.tensor([[0.5, -1.0], [1.0, 0.3]]).double()
@@ -141,3 +144,83 @@ def test_the_state_keeps_its_type_under_float32_levels() -> None:
     x = START.bfloat16()
     end = euler(lambda x, time, step: torch.ones_like(x), x, torch.linspace(1, 0, 5))
     assert end.dtype == torch.bfloat16
+
+
+# Data of deviation 2 around 1.5, of which every sampler knows all there is to know.
+MEAN, SPREAD = 1.5, 2.0
+NOISE_LEVEL = 50.0
+
+
+def gaussian(x: Tensor, sigma: Tensor, step: int) -> Tensor:
+    """(x - D) / sigma for states x0 + sigma eps."""
+    s = sigma[:, None, None]
+    denoised = MEAN + SPREAD**2 / (SPREAD**2 + s**2) * (x - MEAN)
+    return (x - denoised) / s
+
+
+def noisy() -> Tensor:
+    return MEAN + (SPREAD**2 + NOISE_LEVEL**2) ** 0.5 * START
+
+
+def falling(steps: int) -> Tensor:
+    """Levels from 50 to 0.05, evenly in the seventh root, without the final 0."""
+    roots = torch.linspace(NOISE_LEVEL ** (1 / 7), 0.05 ** (1 / 7), steps + 1, dtype=torch.float64)
+    return roots**7
+
+
+@pytest.mark.parametrize(("sampler", "order"), [(euler, 1), (heun, 2), (dpmpp_2m, 2)])
+def test_samplers_keep_quantiles_at_their_order(sampler: Sampler, order: int) -> None:
+    exact = MEAN + (SPREAD**2 + 0.05**2) ** 0.5 * START
+    errors = [
+        (sampler(gaussian, noisy(), falling(n)) - exact).abs().max().item() for n in (40, 80, 160)
+    ]
+    assert errors[0] < 0.5**order
+    for coarse, fine in pairwise(errors):
+        assert coarse / fine == pytest.approx(2**order, rel=0.2)
+
+
+@pytest.mark.parametrize("sampler", [euler, heun, dpmpp_2m])
+def test_the_last_step_to_zero_gives_the_clean_state(sampler: Sampler) -> None:
+    reports: list[Report] = []
+    sigmas = torch.cat([falling(10), torch.zeros(1).double()])
+    end = sampler(gaussian, noisy(), sigmas, callback=reports.append)
+    torch.testing.assert_close(end, reports[-1].x0)
+    assert reports[-1].x is end
+    assert [r.step for r in reports] == [
+        Step(i, 11, *pair) for i, pair in enumerate(pairwise(sigmas.tolist()))
+    ]
+    first = noisy() - NOISE_LEVEL * gaussian(noisy(), sigmas[:1].expand(4), 0)
+    torch.testing.assert_close(reports[0].x0, first)
+
+
+def test_heun_asks_twice_a_step_but_for_the_last() -> None:
+    asked: list[float] = []
+
+    def velocity(x: Tensor, sigma: Tensor, step: int) -> Tensor:
+        asked.append(sigma[0].item())
+        return gaussian(x, sigma, step)
+
+    heun(velocity, noisy(), torch.tensor([50.0, 10.0, 2.0, 0.0]))
+    assert asked == [50, 10, 10, 2, 2]
+
+
+@pytest.mark.parametrize("sampler", [euler, heun, dpmpp_2m])
+def test_a_clean_state_that_is_known_is_met_whatever_the_steps(sampler: Sampler) -> None:
+    target = torch.full_like(START, 0.3)
+
+    def velocity(x: Tensor, sigma: Tensor, step: int) -> Tensor:
+        return (x - target) / sigma[:, None, None]
+
+    sigmas = torch.tensor([3.0, 2.8, 1.1, 0.7]).double()
+    end = sampler(velocity, START, sigmas)
+    torch.testing.assert_close(end, target + (START - target) * sigmas[-1] / sigmas[0])
+
+
+@pytest.mark.parametrize("sampler", [euler, heun, dpmpp_2m])
+def test_the_reversed_table_inverts(sampler: Sampler) -> None:
+    sigmas = falling(400)
+    clean = sampler(gaussian, noisy(), sigmas)
+    again = sampler(gaussian, clean, sigmas.flip(0))
+    assert ((again - noisy()).abs() / NOISE_LEVEL).max() < 0.05
+    flow = euler(rotating, euler(rotating, START, levels(400)), levels(400).flip(0))
+    torch.testing.assert_close(flow, START, atol=0.02, rtol=0)

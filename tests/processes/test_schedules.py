@@ -77,6 +77,7 @@ def test_the_linear_half_falls_a_fortieth_and_the_rest_falls_to_zero(steps: int)
 def test_one_step_begins_at_noise() -> None:
     assert schedules.linear_quadratic(1).tolist() == [1.0]
     assert schedules.linear(1).tolist() == [1.0]
+    assert schedules.karras(1, sigma_min=0.1, sigma_max=80.0, rho=7.0).tolist() == [80.0]
 
 
 def test_more_tokens_mean_more_noise() -> None:
@@ -86,11 +87,40 @@ def test_more_tokens_mean_more_noise() -> None:
     torch.testing.assert_close(shifted / (1 - shifted), 3 * t / (1 - t))
 
 
-def test_the_next_lower_level_is_below_the_time() -> None:
+def test_the_next_level_of_a_falling_table_is_below_the_time() -> None:
     sigmas = torch.tensor([1.0, 0.7, 0.4, 0.0])
     times = torch.tensor([[1.0, 0.7, 0.5], [0.4, 0.2, 0.0]])
     expected = torch.tensor([[0.7, 0.4, 0.4], [0.0, 0.0, 0.0]])
-    assert torch.equal(schedules.next_lower(times, sigmas), expected)
-    assert torch.equal(schedules.next_lower(times[0], sigmas), expected[0])
+    assert torch.equal(schedules.next_level(times, sigmas), expected)
+    assert torch.equal(schedules.next_level(times[0], sigmas), expected[0])
     almost = torch.tensor([0.7 + 5e-7])  # rounding must not make a step of no length
-    assert schedules.next_lower(almost, sigmas).item() == pytest.approx(0.4)
+    assert schedules.next_level(almost, sigmas).item() == pytest.approx(0.4)
+
+
+def test_the_next_level_of_a_rising_table_is_above_the_time() -> None:
+    sigmas = torch.tensor([0.0, 0.4, 0.7, 1.0])
+    times = torch.tensor([0.0, 0.2, 0.4, 0.7 - 5e-7, 1.0])
+    expected = torch.tensor([0.4, 0.4, 0.7, 1.0, 1.0])
+    assert torch.equal(schedules.next_level(times, sigmas), expected)
+
+
+@given(STEPS, st.floats(1e-3, 0.5), st.floats(1.0, 1000.0), st.floats(1.0, 10.0))
+def test_roots_of_karras_levels_are_evenly_spaced(
+    steps: int, low: float, high: float, rho: float
+) -> None:
+    sigmas = schedules.karras(steps, sigma_min=low, sigma_max=high, rho=rho).double()
+    assert sigmas.shape == (steps,)
+    assert sigmas[0] == pytest.approx(high, rel=1e-6)
+    assert sigmas[-1] == pytest.approx(low, rel=1e-4)
+    gaps = (sigmas ** (1 / rho)).diff()
+    torch.testing.assert_close(gaps, gaps.mean().expand_as(gaps), atol=1e-6, rtol=1e-3)
+
+
+def test_stable_diffusion_has_a_thousand_levels() -> None:
+    every = schedules.stable_diffusion(1000)
+    assert falls(every.double())
+    assert every[0].item() == pytest.approx(14.6146, abs=1e-3)
+    assert every[-1].item() == pytest.approx((0.00085 / (1 - 0.00085)) ** 0.5, rel=1e-4)
+    # The last level first, and steps of 999 / 50 rounded towards the clean end.
+    kept = [math.ceil(999 * i / 50) for i in range(50)]
+    assert torch.equal(schedules.stable_diffusion(50), every[kept])

@@ -7,53 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from kinema.cli.machine import file_of, full_name, load_model, sha256, versions
 from kinema.clip import Clip
 from kinema.config import to_dict
 from kinema.errors import InputError
 from kinema.noise import Noise
-from kinema.processes.process import Callback
+from kinema.systems.text_to_video import TextToVideo
 from kinema.weights.digest import digest
-
-
-@runtime_checkable
-class TextToClips(Protocol):
-    """What a system offers to those who make clips from prompts.
-
-    Its configuration has `sampling`, a configuration with `num_frames`, `height`, `width`, `fps`,
-    `steps` and `guidance`, and whatever else its sampler needs.
-    """
-
-    config: Any
-    parts: nn.Module
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words that are left out; raises InputError if the prompt cannot be used."""
-
-    def latent_shape(self, sampling: Any) -> tuple[int, ...]:
-        """Of the latents of one clip; raises InputError if none of this size can be made."""
-
-    def latents(
-        self,
-        prompts: Sequence[str],
-        *,
-        noise: Noise,
-        sampling: Any,
-        negative: str,
-        callback: Callback | None,
-    ) -> Tensor:
-        """What the sampler ends with, (B, ...); row b has the noise of ``noise.samples[b]``."""
-
-    def decode(self, latents: Tensor, *, noise: Noise, sampling: Any) -> Tensor:
-        """Clips (B, 3, T, H, W), about [-1, 1]."""
-
-    def clip(self, pixels: Tensor, sampling: Any) -> Clip:
-        """A decoded clip (3, T, H, W) as frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +48,7 @@ class Maker:
     ) -> None:
         loaded = load_model(model, device=device, dtype=dtype, threads=threads)
         self.name, self.device, self.dtype = full_name(model), device, dtype
-        if not isinstance(loaded, TextToClips):
+        if not isinstance(loaded, TextToVideo):
             raise InputError(f"{self.name} makes no clips from prompts; `kinema run` does its job")
         self.model = loaded
         self.sampling = replace(self.model.config.sampling, **sampling)

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from kinema import __version__
-from kinema.cli import draw, encode, generate, parity, run, systems, train
+from kinema.cli import catalog, draw, encode, generate, parity, run, systems, train
 from kinema.cli.terminal import Invocation, invocation, say
 from kinema.errors import InputError, unknown
 
@@ -58,6 +58,7 @@ for verb in (
     train.train,
     encode.encode,
     draw.draw,
+    catalog.catalog,
     systems.systems,
     systems.show,
     parity.parity,

@@ -1,11 +1,12 @@
-"""`kinema run`: the main job of any system."""
+"""`kinema run`: a job of any system."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,20 +18,31 @@ from kinema.cli.terminal import (
     Settings,
     Threads,
     invocation,
+    say,
 )
 from kinema.errors import InputError
+
+if TYPE_CHECKING:
+    from kinema.systems.model import Job
+
+RECORD = "run.json"
 
 
 def run(
     context: typer.Context,
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="name:tag or name@file")],
+    system: Annotated[
+        str, typer.Argument(metavar="SYSTEM", help="name:tag, name@file; name if it has no weights")
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...", help="in the order that the system names, or name=value"
+            metavar="[JOB] INPUT...",
+            help="its main job if none is named; inputs in the order of `show`, or name=value",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="where the result goes")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="file of the result; folder if there are several")
+    ],
     settings: Settings = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -39,35 +51,125 @@ def run(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Do the main job of any system.
+    """Do a job of any system.
 
-    The result is written as --output, with a contact sheet (.png) if it is a clip and a record of
-    what it was made from (.json) beside it.
+    Results appear together with a record of what they were made from (run.json), and a contact
+    sheet (.png) for each clip.
     """
-    from kinema.cli.outputs import check_clip_file, save_clip_with_sheet
-
-    check_clip_file(output, overwrite=overwrite)
-
-    from kinema.cli.machine import file_of, full_name, load_model, sha256, versions
-    from kinema.config import to_dict
+    from kinema import registry
+    from kinema.cli.machine import full_name
+    from kinema.cli.outputs import save_together, write_record
+    from kinema.files import check_writable
 
     name = full_name(system)
+    jobs = registry.system_class(name.partition("@")[0].partition(":")[0]).JOBS
+    job, said = asked(inputs, jobs)
+    places = destinations(output, jobs[job])
+    record_place = places.pop(RECORD)
+    for path in (*places.values(), record_place):
+        check_writable(path, overwrite=overwrite)
+    given = read(said, jobs[job])
+
+    from kinema.cli.machine import file_of, load_model, sha256, versions
+    from kinema.config import to_dict
+
     model = load_model(name, device=device, dtype=dtype, threads=threads)
     configure(model, settings or [])
-    given = named(inputs, model.example())
-    (result,) = model.run(given, seed).values()
+    results = model.run(given, seed, job)
     record = {
         "command": invocation(context).command,
-        "model": name,
-        "model_sha256": sha256(file_of(name)),
-        "inputs": {key: text.text for key, text in given.items()},
+        "system": name,
+        "job": job,
+        "inputs": said,
         "seed": seed,
-        "config": to_dict(model.config),
         **versions(),
     }
-    save_clip_with_sheet(output, result, record, " ".join(inputs), overwrite=overwrite)
+    if hasattr(model, "PARTS"):
+        record |= {"model_sha256": sha256(file_of(name)), "config": to_dict(model.config)}
+    files: dict[Path, Callable[[Path], None]] = {}
+    for key, path in places.items():
+        files |= writers(path, results[key], " ".join(said.values()))
+    files[record_place] = partial(write_record, record=record)
+    save_together(files, overwrite=overwrite)
     invocation(context).saved = f"{output} is written"
-    print(json.dumps({"output": str(output), **record}) if as_json else output)
+    if as_json:
+        print(json.dumps({"output": str(output), **record}))
+        return
+    for result in results.values():
+        if type(result).__str__ is not object.__str__:
+            say(str(result))
+    print(output)
+
+
+def asked(inputs: Sequence[str], jobs: Mapping[str, Job]) -> tuple[str, dict[str, str]]:
+    """The job and its inputs by name: first those in its order, then ``name=value``.
+
+    Raises:
+        InputError: there are too many or too few, or one is given twice.
+    """
+    job, *rest = (inputs[0], *inputs[1:]) if inputs[0] in jobs else (next(iter(jobs)), *inputs)
+    takes, found = jobs[job].takes, dict[str, str]()
+    for given in rest:
+        key, equals, value = given.partition("=")
+        if not (equals and key in takes):
+            free = [name for name in takes if name not in found]
+            if not free:
+                raise InputError(f"{job} takes {', '.join(takes)}; {given!r} is one too many")
+            key, value = free[0], given
+        if key in found:
+            raise InputError(f"{key} is given twice")
+        found[key] = value
+    if missing := [name for name in takes if name not in found]:
+        raise InputError(f"{job} needs {', '.join(missing)} too")
+    return job, found
+
+
+def read(said: Mapping[str, str], job: Job) -> dict[str, Any]:
+    """The inputs of a job from what was said on the command line.
+
+    Raises:
+        InputError: a file is missing or damaged, or a text is empty.
+    """
+    kinds: Mapping[str, Any] = job.takes
+    return {name: kinds[name].given(value) for name, value in said.items()}
+
+
+def destinations(output: Path, job: Job) -> dict[str, Path]:
+    """The file of each result, by name, and of the record.
+
+    Raises:
+        InputError: the name of the file ends in another way than files of its kind.
+    """
+    kinds: Mapping[str, Any] = job.gives
+    if len(kinds) > 1:
+        if output.is_file():
+            raise InputError(f"--output {output} is a file; {', '.join(kinds)} need a folder")
+        files = {name: output / f"{name}{kind.SUFFIXES[0]}" for name, kind in kinds.items()}
+        return {**files, RECORD: output / RECORD}
+    ((name, kind),) = kinds.items()
+    if output.suffix.lower() not in kind.SUFFIXES:
+        endings = " or ".join(kind.SUFFIXES)
+        raise InputError(f"cannot write the {name} as {output}; end the name in {endings}")
+    return {name: output, RECORD: output.with_suffix(f".{RECORD}")}
+
+
+def writers(path: Path, result: Any, label: str) -> dict[Path, Callable[[Path], None]]:
+    """What writes a result, and the contact sheet of a clip, into files."""
+    from kinema.clip import Clip
+    from kinema.media import write_contact_sheet
+
+    files: dict[Path, Callable[[Path], None]] = {path: partial(result.write, overwrite=True)}
+    if isinstance(result, Clip):
+        draw = partial(
+            write_contact_sheet,
+            clips=[result],
+            labels=[label],
+            columns=1,
+            frames_per_clip=8,
+            overwrite=True,
+        )
+        files[path.with_suffix(".png")] = draw
+    return files
 
 
 def configure(model: Any, settings: Sequence[str]) -> None:
@@ -78,32 +180,12 @@ def configure(model: Any, settings: Sequence[str]) -> None:
     """
     from kinema.config import override
 
+    if not settings:
+        return
+    if not hasattr(model, "PARTS"):
+        raise InputError(f"{model.CARD.name} has no configuration; leave --set out")
     config = override(model.config, settings)
     for role in model.PARTS:
         if getattr(config, role) != getattr(model.config, role):
             raise InputError(f"--set cannot change {role}: its weights are trained for what it is")
     model.config = config
-
-
-def named(inputs: Sequence[str], example: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a system by name: first those in its order, then ``name=value``.
-
-    Raises:
-        InputError: there are too many or too few, one is given twice, or one is empty.
-    """
-    from kinema.sample import Text
-
-    order, found = list(example), dict[str, Any]()
-    for given in inputs:
-        key, equals, value = given.partition("=")
-        if not (equals and key in example):
-            if len(found) == len(order):
-                raise InputError(f"this system takes {', '.join(order)}; {given!r} is one too many")
-            key, value = order[len(found)], given
-        if key in found:
-            raise InputError(f"{key} is given twice")
-        found[key] = Text(value)
-    missing = [key for key in order if key not in found]
-    if missing:
-        raise InputError(f"this system needs {', '.join(missing)} too")
-    return found

@@ -48,8 +48,14 @@ def show(
     """Show the card, presets and stages of a system."""
     facts: dict[str, Any] = asdict(registry.card(name))
     system = registry.system_class(name)
-    facts["presets"] = list(system.PRESETS)
-    facts["stages"] = {stage: list(legs.trains) for stage, legs in system.STAGES.items()}
+    facts["jobs"] = {
+        name: [f"{key}: {kind.__name__}" for key, kind in job.takes.items()]
+        + ["->", *(f"{key}: {kind.__name__}" for key, kind in job.gives.items())]
+        for name, job in system.JOBS.items()
+    }
+    if hasattr(system, "PARTS"):
+        facts["presets"] = list(system.PRESETS)
+        facts["stages"] = {stage: list(legs.trains) for stage, legs in system.STAGES.items()}
     if as_json:
         print(json.dumps(facts, indent=2))
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.worlds.world import World
+
+Source = Callable[[tuple[int, ...]], Mapping[str, Any]]
+"""Gives the batch of some sample indices; the same indices always give the same batch."""
 
 
 class WorldClips:
@@ -30,6 +33,96 @@ class WorldClips:
         return {"clips": clips, "captions": [sample.captions for sample in drawn]}
 
 
+class WorldStills:
+    """Batches of pictures that a world draws, as clips of one frame (B, 3, 1, H, W).
+
+    Args:
+        world: the program that draws clips of one frame.
+        caption: what can be said of one frame, from the labels of its sample; the captions of the
+            world tell what moves.
+    """
+
+    def __init__(self, world: World, caption: Callable[[Mapping[str, str]], str]) -> None:
+        assert world.options["num_frames"] == 1, "stills are clips of one frame"
+        self.world, self.caption = world, caption
+
+    def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
+        """The batch of some sample indices."""
+        drawn = [self.world.sample(index) for index in samples]
+        stills = torch.stack([torch.from_numpy(sample.clip.to_float()) for sample in drawn])
+        return {"clips": stills, "captions": [(self.caption(sample.labels),) for sample in drawn]}
+
+
+class SegmentFrames:
+    """One frame of each of equally long stretches of the clips of another source.
+
+    Source: temporal segments, Wang et al. (arXiv:1608.00859).
+
+    Args:
+        source: gives ``clips`` (B, 3, T, H, W).
+        num_frames: F, how many frames are taken.
+        seed: of the places within the stretches; None takes the middle of each.
+    """
+
+    def __init__(self, source: Source, *, num_frames: int, seed: int | None) -> None:
+        self.source, self.num_frames, self.seed = source, num_frames, seed
+
+    def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
+        """The batch of some sample indices, with clips (B, 3, F, H, W).
+
+        Raises:
+            InputError: the clips have fewer frames.
+        """
+        batch, places = self.source(samples), None
+        if self.seed is not None:
+            shape = (len(samples), self.num_frames)
+            places = Noise(self.seed, samples).uniform(shape, "frames")
+        frames = segment_frames(batch["clips"].shape[2], self.num_frames, places)
+        chosen = frames.expand(len(samples), -1)
+        clips = [clip[:, own] for clip, own in zip(batch["clips"], chosen)]
+        return {**batch, "clips": torch.stack(clips)}
+
+
+def segment_frames(length: int, count: int, places: Tensor | None) -> Tensor:
+    """Frame numbers of a clip: one in each of `count` stretches that are as long as one another.
+
+    Args:
+        length: of the clip in frames.
+        count: F.
+        places: (..., F) in [0, 1), how far into its stretch a frame lies; None for the middle.
+
+    Returns:
+        (F,) or, with `places`, (..., F), int64.
+
+    Raises:
+        InputError: the clip has fewer frames than there are stretches.
+    """
+    if length < count:
+        raise InputError(f"{count} frames cannot be taken from a clip of {length}")
+    borders = torch.arange(count + 1, device="cpu") * length // count
+    first, last = borders[:-1], borders[1:] - 1
+    if places is None:
+        return (first + last) // 2
+    return first + (places * (last - first + 1)).long()
+
+
+class Alternating:
+    """Several sources, one for each step in turn, so that no batch mixes them.
+
+    Args:
+        sources: the first has step 0.
+        batch_size: samples of a step; those of step k are k `batch_size` and the next ones.
+    """
+
+    def __init__(self, sources: Sequence[Source], batch_size: int) -> None:
+        self.sources, self.batch_size = tuple(sources), batch_size
+
+    def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
+        """The batch of some sample indices of one step."""
+        step = samples[0] // self.batch_size
+        return dict(self.sources[step % len(self.sources)](samples))
+
+
 class RandomCrops:
     """Square windows of the clips of another source, one for each sample, drawn with its index.
 
@@ -39,9 +132,7 @@ class RandomCrops:
         seed: of the places.
     """
 
-    def __init__(
-        self, source: Callable[[tuple[int, ...]], Mapping[str, Any]], *, side: int, seed: int
-    ) -> None:
+    def __init__(self, source: Source, *, side: int, seed: int) -> None:
         self.source, self.side, self.seed = source, side, seed
 
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:

@@ -101,8 +101,9 @@ class Case:
         filled = dict(self.values)
         for key, shape in self.manifest.items():
             if key not in self.fixed:
-                factor = self.fill_scale.get(key, 1.0)
-                filled[key] = torch.from_numpy(fill_one(key, shape, self.seed)) * factor
+                filled[key] = torch.from_numpy(fill_one(key, shape, self.seed))
+                if key in self.fill_scale:  # counters stay integers
+                    filled[key] *= self.fill_scale[key]
         return {**filled, **{alias: filled[key] for alias, key in self.aliases.items()}}
 
     def check_inputs(self, *names: str, optional: Sequence[str]) -> None:

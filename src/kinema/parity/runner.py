@@ -22,7 +22,16 @@ from kinema.parity.case import Case, read_case
 Adapter = Callable[[Case], Mapping[str, Tensor]]
 
 # Where the adapters of a network live; imported when a case asks for them.
-NETWORKS = {"05-ltx-video": "kinema.parity.ltx_video"}
+NETWORKS = {
+    "05-ltx-video": "kinema.parity.ltx_video",
+    "07-video2music": "kinema.parity.video2music",
+    "18-stream": "kinema.parity.stream",
+    "25-gr1": "kinema.parity.gr1",
+    "34-svd": "kinema.parity.svd",
+    "37-tgans-c": "kinema.parity.tgans_c",
+    "51-frozenintime": "kinema.parity.frozen_in_time",
+    "60-base": "kinema.parity.video_unet",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

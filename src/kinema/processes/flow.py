@@ -13,8 +13,8 @@ from torch import Tensor
 
 from kinema.condition import Conditions
 from kinema.noise import Noise
-from kinema.processes import samplers
-from kinema.processes.process import Callback, Guidance, Predict, StepHook
+from kinema.processes import conversions, samplers
+from kinema.processes.process import Callback, Guidance, Predict, StepHook, per_sample
 from kinema.processes.schedules import TokenShift
 
 ENDS = (-2.5758, 3.0902)  # normals of which 0.5 % lie below and 0.1 % above
@@ -40,6 +40,10 @@ class Flow:
     def noised(self, x0: Tensor, t: Tensor, noise: Noise) -> Tensor:
         """x0 (B, ...) brought to times t (B,) or (B, N)."""
         return self._mix(x0, t, noise.normal(x0.shape, "x_T").to(x0))
+
+    def level(self, fraction: float) -> float:
+        """The time at which noise makes up a fraction of the state: the fraction itself."""
+        return fraction
 
     def loss(
         self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise
@@ -73,15 +77,34 @@ class Flow:
         callback: Callback | None = None,
     ) -> Tensor:
         """Integrates from ``sigmas[0]`` to ``sigmas[-1]`` with Euler's rule; shape of x."""
-
-        def velocity(x: Tensor, time: Tensor, step: int) -> Tensor:
-            return guidance(predict, x, time, conditions, step)
-
+        velocity = self.velocity(predict, conditions, guidance)
         return samplers.euler(velocity, x, sigmas, hooks=hooks, callback=callback)
 
     @staticmethod
+    def velocity(predict: Predict, conditions: Conditions, guidance: Guidance) -> samplers.Velocity:
+        """The guided velocity, as samplers take it."""
+        return lambda x, time, step: guidance(predict, x, time, conditions, step)
+
+    @torch.no_grad()
+    def distill(
+        self,
+        predict: Predict,
+        x0: Tensor,
+        conditions: Conditions,
+        noise: Noise,
+        t: Tensor,
+        guidance: Guidance,
+    ) -> Tensor:
+        """The gradient of score distillation at times t (B,); see `Process`."""
+        eps = noise.normal(x0.shape, "eps").to(x0)
+        x = self._mix(x0, t, eps)
+        v = guidance(predict, x, t, conditions, 0)
+        t = per_sample(t, x)
+        return conversions.eps_from_velocity(x, v, 1 - t, t) - eps
+
+    @staticmethod
     def _mix(x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        t = t.reshape(*t.shape, *(1,) * (x0.ndim - t.ndim)).to(x0.dtype)
+        t = per_sample(t, x0)
         return (1 - t) * x0 + t * eps
 
 

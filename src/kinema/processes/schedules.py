@@ -1,8 +1,10 @@
 """Noise levels of a sampler: functions that return decreasing tensors; `with_zero` ends the table.
 
-Times t and sigmas lie in [0, 1]; 1 is noise. Sources: Stable Diffusion 3 (arXiv 2403.03206) eq. 23
-for the shift, Flux for its dependence on the number of tokens, Movie Gen (arXiv 2410.13720) for
-linear-quadratic, Simple Diffusion (arXiv 2301.11093) for the resolution-dependent logarithmic SNR.
+Times t and sigmas of a flow lie in [0, 1]; 1 is noise. Those of `karras` and `stable_diffusion` are
+standard deviations of the noise on data. Sources: Stable Diffusion 3 (arXiv 2403.03206) eq. 23 for
+the shift, Flux for its dependence on the number of tokens, Movie Gen (arXiv 2410.13720) for
+linear-quadratic, Simple Diffusion (arXiv 2301.11093) for the resolution-dependent logarithmic SNR,
+EDM (arXiv 2206.00364) eq. 5, latent diffusion (arXiv 2112.10752) for its betas.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from kinema.config import config
 from kinema.errors import InputError
 
 THRESHOLD = 0.025  # how far the linear half of `linear_quadratic` falls
+BETAS = (0.00085, 0.012)  # the first and the last of Stable Diffusion's
+TRAINING_STEPS = 1000
 
 
 def linear(num_steps: int) -> Tensor:
@@ -37,6 +41,29 @@ def linear_quadratic(num_steps: int) -> Tensor:
         i < num_linear, i * THRESHOLD / num_linear, a * i**2 + b * i + a * num_linear**2
     )
     return (1 - rising).float()
+
+
+def karras(num_steps: int, *, sigma_min: float, sigma_max: float, rho: float) -> Tensor:
+    """From sigma_max to sigma_min, evenly in the rho-th root: EDM, eq. 5; shape (N,).
+
+    One step is sigma_max alone.
+    """
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    ramp = torch.linspace(0, 1, num_steps, dtype=torch.float64)
+    return ((high + ramp * (low - high)) ** rho).float()
+
+
+def stable_diffusion(num_steps: int) -> Tensor:
+    """Of Stable Diffusion's 1000 levels those at N steps evenly down from the last; shape (N,).
+
+    The square roots of its betas rise linearly; a level is sqrt((1 - abar) / abar).
+    """
+    first, last = (beta**0.5 for beta in BETAS)
+    betas = torch.linspace(first, last, TRAINING_STEPS, dtype=torch.float64) ** 2
+    kept = torch.cumprod(1 - betas, 0)
+    levels = torch.sqrt((1 - kept) / kept)
+    index = [(TRAINING_STEPS - 1) * (num_steps - i) // num_steps for i in range(num_steps)]
+    return levels[index].float()
 
 
 def shift(t: Tensor, mu: float) -> Tensor:
@@ -87,7 +114,12 @@ def with_zero(sigmas: Tensor) -> Tensor:
     return torch.cat([sigmas, sigmas.new_zeros(1)])
 
 
-def next_lower(t: Tensor, sigmas: Tensor) -> Tensor:
-    """For each time the largest entry of `sigmas` below it (0 when there is none); shape of t."""
-    lower = torch.where(sigmas < t[..., None] - 1e-6, sigmas, 0.0)
-    return lower.amax(-1)
+def next_level(t: Tensor, sigmas: Tensor) -> Tensor:
+    """For each time the level that follows it in a table; shape of t.
+
+    In a falling table it is the largest below the time, 0 when there is none; in a rising one the
+    smallest above, the last when there is none.
+    """
+    if sigmas[0] > sigmas[-1]:
+        return torch.where(sigmas < t[..., None] - 1e-6, sigmas, 0.0).amax(-1)
+    return torch.where(sigmas > t[..., None] + 1e-6, sigmas, sigmas[-1]).amin(-1)

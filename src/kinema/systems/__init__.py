@@ -9,11 +9,11 @@ from kinema.errors import InputError
 
 
 def load(name: str, *, device: str = "cpu", dtype: Any = None) -> Any:
-    """A system with weights: ``name:tag`` for weights that ship with Kinema, ``name@path`` for a
-    file.
+    """A system: ``name:tag`` with weights that ship with Kinema, ``name@path`` with a file's,
+    ``name`` if it has none.
 
     Args:
-        name: ``ltx_video:shapes``, or ``ltx_video@runs/generator/model.safetensors``.
+        name: ``ltx_video:shapes``, ``stream``, or ``ltx_video@runs/generator/model.safetensors``.
         device: where to put the networks.
         dtype: of the weights in memory; float32 unless told otherwise.
 
@@ -24,6 +24,8 @@ def load(name: str, *, device: str = "cpu", dtype: Any = None) -> Any:
         system, _, path = name.partition("@")
         return registry.system_class(system).from_pretrained(path, device=device, dtype=dtype)
     system, _, tag = name.partition(":")
+    if not tag and not hasattr(registry.system_class(system), "PARTS"):
+        return registry.system_class(system)()
     if not tag:
         tags = registry.card(system).tags
         mend = f"{system}:{next(iter(tags))}" if tags else f"{system}@FILE"

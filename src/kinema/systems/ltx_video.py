@@ -8,19 +8,17 @@ Letters: B batch, C latent channels, N tokens; t, h, w latent frames, rows, colu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from kinema.card import Card, Weights
-from kinema.clip import Clip
 from kinema.condition import Conditions, Grid
 from kinema.conditions.text import T5, T5Config
-from kinema.errors import InputError
 from kinema.hooks.perturb import attention_values
 from kinema.networks.ltx_transformer import (
     LTXTransformer,
@@ -36,11 +34,10 @@ from kinema.processes import schedules
 from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
 from kinema.processes.process import Callback, Guidance
-from kinema.sample import Text
 from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling
 from kinema.systems.ltx_video_presets import PRESETS
 from kinema.systems.ltx_video_training import STAGES
-from kinema.systems.model import Model
+from kinema.systems.text_to_video import TextToVideo
 
 CARD = Card(
     name="ltx_video",
@@ -86,8 +83,8 @@ def build_text(text: Any, **factory: Any) -> WordEncoder | T5:
     return WordEncoder(text, **factory)
 
 
-class LTXVideo(Model):
-    """The system: `generate` goes from a prompt to a clip, each hop one call to one part."""
+class LTXVideo(TextToVideo):
+    """The system: from a prompt to a clip, each hop one call to one part."""
 
     CARD = CARD
     CONFIG = LTXVideoConfig
@@ -185,65 +182,6 @@ class LTXVideo(Model):
         fresh = noise.normal(latents.shape, "decode").to(latents)
         time = torch.full((len(latents),), sampling.decode_time, device=latents.device)
         return self.codec.decode((1 - level) * latents + level * fresh, time=time)
-
-    def generate(
-        self,
-        prompt: str,
-        *,
-        seed: int,
-        negative: str = "",
-        sampling: Sampling | None = None,
-        callback: Callback | None = None,
-        output: Literal["clip", "tensor", "latents"] = "clip",
-    ) -> Clip | Tensor:
-        """The main job: one clip from a prompt.
-
-        Args:
-            prompt: what to show; words that the text encoder does not know are left out.
-            seed: fixes the noise: the clip of a seed is the same in every batch that it is made in.
-            negative: what guidance moves away from.
-            sampling: size and sampler; the model's own if None.
-            callback: called after each step.
-            output: a `Clip`, the decoded tensor (3, T, H, W), or the latents (C, t, h, w).
-        """
-        sampling = sampling or self.config.sampling
-        noise = Noise(0, (seed,))
-        latents = self.latents(
-            [prompt], noise=noise, sampling=sampling, negative=negative, callback=callback
-        )
-        if output == "latents":
-            return latents[0]
-        pixels = self.decode(latents, noise=noise, sampling=sampling)[0]
-        return pixels if output == "tensor" else self.clip(pixels, sampling)
-
-    def clip(self, pixels: Tensor, sampling: Sampling) -> Clip:
-        """A decoded clip (3, T, H, W) as frames."""
-        return Clip.from_float(pixels.float().cpu().numpy(), sampling.fps)
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words of a prompt that the text encoder does not know and leaves out.
-
-        Raises:
-            InputError: the prompt is empty or too long, or no word of it is known.
-        """
-        self.text.ids([Text(prompt).text])
-        if isinstance(self.text, T5):
-            return []  # its tokens are pieces of words and spell every text
-        known, unknown = self.text.split(prompt)
-        if not known:
-            raise InputError(f"this model knows no word of the prompt {prompt[:60]!r}")
-        return unknown
-
-    def run(self, inputs: Mapping[str, Text], seed: int) -> dict[str, Clip]:
-        """{"prompt": Text} -> {"clip": Clip}, sampled as the model's configuration says."""
-        self.unknown_words(inputs["prompt"].text)
-        clip = self.generate(inputs["prompt"].text, seed=seed)
-        return {"clip": cast(Clip, clip)}
-
-    @staticmethod
-    def example() -> dict[str, Text]:
-        """Inputs that `run` takes."""
-        return {"prompt": Text("a small red circle moves left on a navy background")}
 
 
 SYSTEM = LTXVideo

@@ -29,7 +29,7 @@ from kinema.systems.ltx_video_recipes import (
     CodecRecipe,
     GeneratorRecipe,
 )
-from kinema.training.flow import FlowObjective
+from kinema.training.denoising import DenoisingObjective
 from kinema.training.objective import Batch
 from kinema.training.stage import Data, Stage
 from kinema.training.vae_gan import VAEGAN
@@ -83,11 +83,13 @@ def codec_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
     draw_sheet(rows, labels, model.config.sampling.fps, path)
 
 
-def generator_objective(model: LTXVideo, recipe: GeneratorRecipe) -> FlowObjective:
+def generator_objective(model: LTXVideo, recipe: GeneratorRecipe) -> DenoisingObjective:
     """Transformer and text encoder together."""
     networks = {role: model.parts[role] for role in ("transformer", "text")}
     prepare = partial(prepare_batch, model, recipe.text_drop)
-    return FlowObjective(networks, predict="transformer", process=model.process, prepare=prepare)
+    return DenoisingObjective(
+        networks, predict="transformer", process=model.process, prepare=prepare
+    )
 
 
 def prepare_batch(

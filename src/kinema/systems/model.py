@@ -1,4 +1,4 @@
-"""What every system with networks shares: parts built from a configuration, loading, saving.
+"""What systems share: jobs for all of them; parts, loading and saving for those with networks.
 
 A model's file holds all its parts under ``<role>.<parameter>`` and its configuration, as JSON, in
 the metadata.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,20 +17,78 @@ from torch import Tensor, nn
 
 from kinema.card import Card
 from kinema.config import from_dict, to_dict
-from kinema.errors import InputError
+from kinema.errors import InputError, unknown
+from kinema.sample import Artefact
 from kinema.training.stage import Stage
 from kinema.weights.files import load_tensors, open_checkpoint, save
 from kinema.weights.keymap import KeyMap
 
 
-class Model:
-    """A system that has networks.
+@dataclass(frozen=True)
+class Job:
+    """One thing that a system does for a person.
 
-    A subclass names its `CARD`, the class of its configuration, its networks by role (the
-    configuration has a field of the same name for each) and its training stages.
+    Args:
+        takes: {input: its kind}, in the order of the command line.
+        gives: {artefact: its kind}, the main one first.
+    """
+
+    takes: Mapping[str, type]
+    gives: Mapping[str, type]
+
+
+class System:
+    """A system: what it is, and what it does for a person.
+
+    A subclass names its `CARD` and its `JOBS`, and has a method ``run_<job>(inputs, seed)`` that
+    returns artefacts by name for each of them.
     """
 
     CARD: ClassVar[Card]
+    JOBS: ClassVar[Mapping[str, Job]]
+    """By name; the first is the main job."""
+
+    def run(
+        self, inputs: Mapping[str, Any], seed: int, job: str | None = None
+    ) -> Mapping[str, Artefact]:
+        """Does a job.
+
+        Args:
+            inputs: by name, of the kinds that the job takes.
+            seed: fixes whatever is drawn.
+            job: one of `JOBS`; the main one if None.
+
+        Raises:
+            InputError: there is no such job; an input is missing, too many, or does not fit.
+        """
+        job = job or next(iter(self.JOBS))
+        if job not in self.JOBS:
+            raise unknown(f"job of {self.CARD.name}", job, self.JOBS)
+        takes = self.JOBS[job].takes
+        for name in inputs:
+            if name not in takes:
+                raise unknown(f"input of {self.CARD.name} {job}", name, takes)
+        if missing := [name for name in takes if name not in inputs]:
+            raise InputError(f"{self.CARD.name} {job} needs {', '.join(missing)} too")
+        return getattr(self, f"run_{job}")(inputs, seed)
+
+    def example(self, job: str, folder: Path) -> dict[str, Any]:
+        """Inputs for a job, drawn by a world.
+
+        Args:
+            job: one of `JOBS`.
+            folder: files that the inputs name are written there.
+        """
+        raise NotImplementedError
+
+
+class Model(System):
+    """A system that has networks.
+
+    A subclass names the class of its configuration, its networks by role (the
+    configuration has a field of the same name for each) and its training stages.
+    """
+
     CONFIG: ClassVar[type]
     PRESETS: ClassVar[Mapping[str, Callable[[], Any]]]
     PARTS: ClassVar[Mapping[str, Any]]

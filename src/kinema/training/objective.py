@@ -24,6 +24,8 @@ class Objective(nn.Module):
 
     players: Mapping[str, tuple[str, ...]]
     """{player: patterns of the names of the parameters that it trains}"""
+    couples_batch: str = ""
+    """Why rows of a batch cannot be split into micro-batches; empty if they can."""
 
     def turns(self, step: int) -> tuple[str, ...]:
         """The players that move in this step."""

@@ -46,6 +46,9 @@ class Trainer:
         folder: checkpoints, `log.jsonl`, TensorBoard events and sheets go there.
         seed: of the noise.
         device: where to train.
+
+    Raises:
+        InputError: the recipe splits batches whose rows belong together.
     """
 
     def __init__(
@@ -59,6 +62,10 @@ class Trainer:
         seed: int,
         device: str,
     ) -> None:
+        if recipe.accumulate > 1 and objective.couples_batch:
+            raise InputError(
+                f"this stage takes accumulate=1, not {recipe.accumulate}: {objective.couples_batch}"
+            )
         self.objective = objective.to(device).train()
         self.source, self.held_out, self.recipe = source, held_out, recipe
         self.folder, self.seed, self.device = folder, seed, device

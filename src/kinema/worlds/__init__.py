@@ -10,7 +10,10 @@ from kinema.worlds.world import World, WorldSample
 
 __all__ = ["WORLDS", "World", "WorldSample", "load"]
 
-WORLDS = {"shapes": "kinema.worlds.shapes:Shapes"}
+WORLDS = {
+    "shapes": "kinema.worlds.shapes:Shapes",
+    "tabletop": "kinema.worlds.tabletop:Tabletop",
+}
 
 
 def load(name: str, **options: Any) -> World:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from nano_stage import fresh, recipe_of, write_latents
+from torch import Tensor, nn
 
+from kinema.condition import Conditions
 from kinema.noise import Noise
+from kinema.processes.edm import EDM, v_scaling
 from kinema.systems.ltx_video import LTXVideo
-from kinema.training.flow import LEVELS, FlowObjective
+from kinema.training.denoising import LEVELS, DenoisingObjective
+from kinema.training.objective import Batch
 from kinema.training.stage import Data
 
 NOISE = Noise(0, (0, 1, 2, 3))
@@ -27,9 +31,9 @@ def reading(model: LTXVideo, tmp_path_factory: pytest.TempPathFactory) -> Data:
     return model.STAGES["generator"].data(model, RECIPE, str(folder))
 
 
-def objective(model: LTXVideo) -> FlowObjective:
+def objective(model: LTXVideo) -> DenoisingObjective:
     made = model.STAGES["generator"].objective(model, RECIPE)
-    assert isinstance(made, FlowObjective)
+    assert isinstance(made, DenoisingObjective)
     return made
 
 
@@ -64,3 +68,30 @@ def test_text_is_dropped_as_often_as_the_configuration_says(model: LTXVideo, rea
     dropped = float((words == 1).float().mean())  # the begin token alone
     assert dropped == pytest.approx(RECIPE.text_drop, abs=0.05)
     assert len(words.unique()) > 5, "always the same caption of a clip"
+
+
+class Silent(nn.Linear):
+    """A network that gives 0 and notes the times it is told."""
+
+    def forward(self, x: Tensor, time: Tensor, conditions: Conditions) -> Tensor:
+        """Zeros like x."""
+        self.times = [*getattr(self, "times", []), time]
+        return 0 * super().forward(x)
+
+
+def test_held_out_levels_are_the_process_s_own() -> None:
+    process = EDM(sigma_data=0.5, sigma_max=80.0, P_mean=0.0, P_std=1.0, preconditioning=v_scaling)
+    network, data = Silent(3, 3), 0.5 * NOISE.normal((4, 2000, 3), "data")
+
+    def prepare(batch: Batch, noise: Noise) -> tuple[Tensor, Conditions]:
+        return data, Conditions({})
+
+    made = DenoisingObjective({"net": network}, predict="net", process=process, prepare=prepare)
+    logs = made.held_out({}, NOISE)
+    assert list(logs) == [*(f"loss/t={u}" for u in (0.1, 0.3, 0.5, 0.7, 0.9)), "loss", "trivial"]
+    for level, time in zip(LEVELS, network.times):
+        sigma = torch.full((4,), 0.5 * level / (1 - level))
+        torch.testing.assert_close(time, sigma.log() / 4)
+    # Preconditioning gives every level a target of variance 1.
+    assert [float(value) for value in logs.values()] == pytest.approx([1.0] * 7, rel=0.05)
+    torch.testing.assert_close(logs["trivial"], logs["loss"])

@@ -1,0 +1,1 @@
+"""Scores: functions of features or frames, in the authors' own numerics."""

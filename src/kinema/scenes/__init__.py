@@ -1,0 +1,1 @@
+"""Three-dimensional scenes: cameras, Gaussians, splatting, assets, plans and layouts."""

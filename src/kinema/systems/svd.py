@@ -1,0 +1,148 @@
+"""Stable Video Diffusion: Scaling Latent Video Diffusion Models to Large Datasets.
+
+Blattmann et al. 2023, arXiv 2311.15127. Authors' code: github.com/Stability-AI/generative-models
+(MIT); weights under the Stable Video Diffusion license. A still becomes a clip: its latent joins
+those of all frames, a token of it is attended to, and EDM's sampler removes the noise.
+
+Letters: B batch, C latent channels, T frames, H, W pixels, h, w latent rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from kinema.card import Card
+from kinema.clip import Clip
+from kinema.networks.svd_unet import SVDUNet
+from kinema.networks.svd_vae import SVDVAE
+from kinema.networks.vit import ViT
+from kinema.noise import Noise
+from kinema.processes import schedules
+from kinema.processes.edm import EDM, v_scaling
+from kinema.processes.guidance import Term, linear, rising
+from kinema.processes.process import Guidance
+from kinema.systems.model import Job, Model
+from kinema.systems.svd_conditions import conditions, framed
+from kinema.systems.svd_config import PRESETS, Sampling, SVDConfig
+from kinema.systems.svd_training import STAGES
+from kinema.worlds.shapes import Shapes
+
+CARD = Card(
+    name="svd",
+    number=34,
+    title="Stable Video Diffusion: Scaling Latent Video Diffusion Models to Large Datasets",
+    arxiv="2311.15127",
+    year=2023,
+    kind="generator",
+    job="a still picture becomes a clip",
+    code="github.com/Stability-AI/generative-models",
+    code_license="MIT",
+    weights_license="Stable Video Diffusion license (non-commercial, community)",
+    claim="pretraining on images, then on curated clips, each lowers the error of the video model",
+    applies=("full", "weights", "parity", "tiny", "run", "claim"),
+    verified=(
+        "by recorded cases: U-Net, encoder and decoder of the VAE",
+        "parameter counts and names of U-Net and VAE",
+    ),
+    inferred=(
+        "training: noise levels recalled from the paper; learning rates, and the share of clips "
+        "learned without their still, token and latent together, are guesses",
+    ),
+    deviations=(
+        "the published image encoder, CLIP ViT-H/14, is not here yet: a plain ViT stands in for "
+        "it, in the full sizes of CLIP's width; it is trained with the U-Net, CLIP is frozen",
+        "the VAE learns from squared error and KL alone, encoder and decoder at once",
+        "the motion bucket is the mean change from frame to frame, not optical flow",
+        "a clip is decoded at once, not 14 frames a time",
+    ),
+    dead={
+        "*transformer_blocks.0.attn2.to_q.*": "attention to a single token has no choice",
+        "*transformer_blocks.0.attn2.to_k.*": "attention to a single token has no choice",
+        "*transformer_blocks.0.norm2.*": "it only feeds the queries of attn2",
+    },
+)
+
+
+class SVD(Model):
+    """The system: from a still to a clip."""
+
+    CARD = CARD
+    JOBS: ClassVar = {"animate": Job(takes={"image": Clip}, gives={"clip": Clip})}
+    CONFIG = SVDConfig
+    PRESETS = PRESETS
+    STAGES = STAGES
+    PARTS: ClassVar = {"image": ViT, "unet": SVDUNet, "vae": SVDVAE}
+    config: SVDConfig
+
+    @property
+    def process(self) -> EDM:
+        """Noise of any deviation on latents of deviation 1, v-prediction."""
+        return EDM(
+            sigma_data=1.0,
+            sigma_max=self.config.sampling.sigma_max,
+            P_mean=self.config.P_mean,
+            P_std=self.config.P_std,
+            preconditioning=v_scaling,
+        )
+
+    @property
+    def image(self) -> ViT:
+        """The image encoder."""
+        return cast(ViT, self.parts["image"])
+
+    @property
+    def unet(self) -> SVDUNet:
+        """The network that predicts."""
+        return cast(SVDUNet, self.parts["unet"])
+
+    @property
+    def vae(self) -> SVDVAE:
+        """The codec."""
+        return cast(SVDVAE, self.parts["vae"])
+
+    def guidance(self, sampling: Sampling) -> Guidance:
+        """Classifier-free guidance that grows from frame to frame; the vector is always told."""
+        scales = rising(sampling.num_frames, *sampling.guidance)
+        return linear([Term(weight=scales.view(-1, 1, 1) - 1, drop=("crossattn", "concat"))])
+
+    @torch.inference_mode()
+    def animate(self, stills: Tensor, *, noise: Noise, sampling: Sampling) -> Tensor:
+        """Clips (B, 3, T, H, W), about [-1, 1], of stills (B, 3, H, W) in [-1, 1].
+
+        Row b has the noise of ``noise.samples[b]``.
+        """
+        stills = stills.to(next(self.unet.parameters()))  # its device and type
+        told = stills.new_tensor([sampling.motion, sampling.still_noise]).expand(len(stills), -1)
+        levels = {name: getattr(sampling, name) for name in ("sigma_min", "sigma_max", "rho")}
+        shape = self.vae.latent_shape(sampling.num_frames, *stills.shape[2:])
+        latents = self.process.sample(
+            self.unet,
+            self.process.start((len(stills), *shape), noise).to(stills),
+            schedules.with_zero(schedules.karras(sampling.steps, **levels)),
+            conditions=conditions(self, stills, told[:, 0], told[:, 1], sampling.fps, noise),
+            guidance=self.guidance(sampling),
+        )
+        return self.vae.decode(latents)
+
+    def run_animate(self, inputs: Mapping[str, Clip], seed: int) -> dict[str, Any]:
+        """The first frame of what is given moves; see `framed`."""
+        sampling = self.config.sampling
+        still = framed(inputs["image"][:1], sampling.height, sampling.width).to_float()
+        made = self.animate(
+            torch.from_numpy(still[None, :, 0]), noise=Noise(0, (seed,)), sampling=sampling
+        )
+        return {"clip": Clip.from_float(made[0].float().cpu().numpy(), sampling.fps)}
+
+    def example(self, job: str, folder: Path) -> dict[str, Any]:
+        """A clip of the world `shapes`; its first frame is the still."""
+        size = {k: getattr(self.config.sampling, k) for k in ("num_frames", "height", "width")}
+        world = Shapes(seed=1, split="held_out", fps=self.config.sampling.fps, **size)
+        return {"image": world.sample(0).clip}
+
+
+SYSTEM = SVD

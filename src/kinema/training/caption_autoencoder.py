@@ -1,0 +1,63 @@
+"""The objective of caption encoders: a decoder writes the caption again from its sentence.
+
+Source: TGANs-C (arXiv 1804.08264), section 3.1: the encoder is trained before the generator, by
+reconstruction, and then fixed. The form of the decoder is ours.
+
+Letters: B batch, L words, V words of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kinema.networks.lstm_text import CaptionDecoder, LSTMText
+from kinema.networks.word_encoder import PAD
+from kinema.noise import Noise
+from kinema.training.objective import Batch, Logs, Objective
+
+
+def draw_captions(batch: Batch, noise: Noise) -> list[str]:
+    """One of the captions of each clip, drawn at random."""
+    places = noise.uniform((len(noise),), "caption").tolist()
+    return [said[int(place * len(said))] for said, place in zip(batch["captions"], places)]
+
+
+class CaptionAutoencoder(Objective):
+    """One player, ``text``: the encoder and the decoder, which is forgotten afterwards.
+
+    A batch holds ``captions``, several for each row.
+    """
+
+    def __init__(self, text: LSTMText) -> None:
+        super().__init__()
+        self.text, self.decoder = text, CaptionDecoder(text.config)
+        self.players = {"text": ("text.*", "decoder.*")}
+
+    def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+        """Nats per word, the mean over each caption's words and then over captions."""
+        logits, ids = self._rewritten(draw_captions(batch, noise))
+        given = ids != PAD
+        nats = F.cross_entropy(logits.float().flatten(0, 1), ids.flatten(), reduction="none")
+        loss = ((nats.view_as(given) * given).sum(1) / given.sum(1)).mean()
+        return loss, {"loss": loss.detach()}
+
+    def held_out(self, batch: Batch, noise: Noise) -> Logs:
+        """The loss, that of a decoder that knows only how often each word occurs in this batch, and
+        the share of the words that are found.
+        """
+        logits, ids = self._rewritten(draw_captions(batch, noise))
+        words = ids[ids != PAD]
+        counts = torch.bincount(words, minlength=logits.shape[-1]).float()
+        right = logits.argmax(-1)[ids != PAD] == words
+        return {
+            "loss": self.loss("text", batch, 0, noise)[0],
+            "trivial": F.cross_entropy(counts.log().expand(len(words), -1), words),
+            "words": right.float().mean(),
+        }
+
+    def _rewritten(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+        """Logits (B, L, V) of all words after the first, and their ids (B, L)."""
+        ids = self.text.ids(captions).to(self.text.embed.weight.device)
+        return self.decoder(self.text.encode(captions), ids[:, :-1]), ids[:, 1:]
