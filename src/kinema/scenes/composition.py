@@ -79,6 +79,7 @@ class Layout:
             self.locations + location_bound * (locations.sigmoid() - 0.5),
         )
 
+    @torch.no_grad()
     def errors(self, truth: Layout) -> dict[str, float]:
         """How far from the truth it is: mean ratio of heights (1 is right), meters, degrees."""
         ratio = (self.heights / truth.heights).log().abs().mean().exp()
