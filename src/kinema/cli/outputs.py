@@ -91,13 +91,16 @@ def save_clip_with_sheet(
     save_together(
         {
             path: lambda partial: clip.write(partial, overwrite=True),
-            path.with_suffix(SHEET): lambda partial: write_contact_sheet(
-                partial, [clip], [label], columns=1, frames_per_clip=8, overwrite=True
-            ),
+            path.with_suffix(SHEET): lambda partial: draw_sheet(partial, clip, label),
             path.with_suffix(RECORD): lambda partial: write_record(partial, record),
         },
         overwrite=overwrite,
     )
+
+
+def draw_sheet(path: Path, clip: Clip, label: str) -> None:
+    """Draws the contact sheet of one clip."""
+    write_contact_sheet(path, [clip], [label], columns=1, frames_per_clip=8, overwrite=True)
 
 
 def save_together(files: Mapping[Path, Callable[[Path], None]], *, overwrite: bool) -> None:

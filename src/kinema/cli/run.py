@@ -155,20 +155,12 @@ def destinations(output: Path, job: Job) -> dict[str, Path]:
 
 def writers(path: Path, result: Any, label: str) -> dict[Path, Callable[[Path], None]]:
     """What writes a result, and the contact sheet of a clip, into files."""
+    from kinema.cli.outputs import SHEET, draw_sheet
     from kinema.clip import Clip
-    from kinema.media import write_contact_sheet
 
     files: dict[Path, Callable[[Path], None]] = {path: partial(result.write, overwrite=True)}
     if isinstance(result, Clip):
-        draw = partial(
-            write_contact_sheet,
-            clips=[result],
-            labels=[label],
-            columns=1,
-            frames_per_clip=8,
-            overwrite=True,
-        )
-        files[path.with_suffix(".png")] = draw
+        files[path.with_suffix(SHEET)] = partial(draw_sheet, clip=result, label=label)
     return files
 
 
