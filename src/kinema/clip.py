@@ -137,6 +137,13 @@ class Clip:
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
         return replace(self, frames=self.frames[:, top : top + height, left : left + width])
 
+    def covering(self, height: int, width: int) -> Clip:
+        """The largest middle part with the proportions of height x width, resized to that."""
+        from kinema.media.pixels import cover
+
+        check_size(height, width)
+        return self._mapped(lambda frame: cover(frame, height, width))
+
     def to_float(self) -> np.ndarray:
         """(3, T, H, W) float32 in [-1, 1], as networks take it."""
         return np.moveaxis(self.frames, -1, 0).astype(np.float32) / np.float32(127.5) - 1

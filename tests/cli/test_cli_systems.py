@@ -38,6 +38,7 @@ def test_a_card_is_shown_in_full(kinema):
         "codec": ["codec"],
         "refine": ["codec"],
         "generator": ["transformer", "text"],
+        "finetune": ["transformer", "text"],
     }
     shown = kinema("show", "ltx_video").out
     for value in (facts["title"], facts["code_license"], *facts["deviations"], *facts["presets"]):

@@ -56,7 +56,10 @@ def test_what_a_run_was_is_written_down(kinema, codec):
     run = json.loads(Path("codec/run.json").read_text())
     assert run["command"].startswith("kinema train ltx_video --preset nano --stage codec")
     assert run["recipe"]["steps"] == 5
-    assert run["parameters"] == {"text": 5536, "transformer": 31376, "codec": 103664}
+    parts = LTXVideo.from_pretrained(codec).parts.items()
+    sizes = {role: sum(p.numel() for p in part.parameters()) for role, part in parts}
+    assert run["parameters"] == sizes
+    assert (sizes["transformer"], sizes["codec"]) == (31376, 103664)
     assert (run["seed"], run["stage"]) == (0, "codec")
     assert {"torch", "kinema", "threads"} <= run.keys()
 
@@ -146,13 +149,15 @@ def test_encode_writes_both_splits_and_keeps_what_is_there(kinema, model):
     arguments = ("encode", "shapes", "--model", model, "-o", "out", "--held-out", 2, "--json")
     answer = kinema(*arguments, "--count", 3, "--batch", 2)
     assert [json.loads(line) for line in answer.out.splitlines()] == [
-        {"folder": "out/train", "clips": 3},
-        {"folder": "out/held_out", "clips": 2},
+        {"folder": "out/train", "clips": 3, "stills": 3},
+        {"folder": "out/held_out", "clips": 2, "stills": 3},
     ]
     codec = digest(LTXVideo.from_pretrained(model).parts["codec"])
     cache = LatentCache(Path("out/train"), codec=codec, seed=0)
     assert cache((0, 1))["latents"].shape == (2, 8, 2, 2, 2)
     assert json.loads(cache.key.source)["split"] == "train"
+    assert cache((0, 1))["stills"].shape == (2, 3, 8, 2, 2)
+    assert cache((0, 1))["still_frames"].shape == (2, 3)
     shards = {path: path.stat().st_mtime_ns for path in Path("out").rglob("shard*")}
     assert kinema(*arguments, "--count", 3).status == 0
     assert shards == {path: path.stat().st_mtime_ns for path in Path("out").rglob("shard*")}
@@ -165,6 +170,8 @@ def test_encode_refuses_the_cache_of_another_codec(kinema, model, codec):
         "out/train holds latents with codec="
         in kinema("encode", "shapes", "--model", codec, *options).error
     )
+    more = kinema("encode", "shapes", "--model", model, *options, "--stills", 2).error
+    assert more == "out/train holds latents with stills=3, not 2; use another folder"
     assert "unknown world 'shape'" in kinema("encode", "shape", "--model", model, "-o", "b").error
 
 

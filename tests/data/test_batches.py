@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 import torch
 
 from kinema.data.batches import (
     Alternating,
+    Mixture,
     RandomCrops,
     SegmentFrames,
+    ShapesStills,
+    Source,
     WorldClips,
-    WorldStills,
     segment_frames,
 )
 from kinema.errors import InputError
-from kinema.worlds.shapes import Shapes
+from kinema.worlds.shapes import VOCABULARY, Shapes
 
 WORLD = Shapes(seed=0, split="train", num_frames=5, height=24, width=32, fps=12.0)
 
@@ -67,17 +67,21 @@ def test_a_crop_that_does_not_fit_is_refused() -> None:
         RandomCrops(WorldClips(WORLD), side=25, seed=0)((0,))
 
 
-def said(labels: Mapping[str, str]) -> str:
-    return f"a {labels['color']} {labels['shape']}"
-
-
 def test_stills_are_clips_of_one_frame_without_a_word_of_motion() -> None:
-    world = Shapes(seed=0, split="train", num_frames=1, height=24, width=32, fps=12.0)
-    batch = WorldStills(world, said)((7, 2))
-    assert batch["clips"].shape == (2, 3, 1, 24, 32)
-    assert torch.equal(batch["clips"], WorldClips(world)((7, 2))["clips"])
-    labels = world.sample(7).labels
-    assert batch["captions"][0] == (f"a {labels['color']} {labels['shape']}",)
+    world = Shapes(seed=0, split="all", num_frames=1, height=24, width=32, fps=12.0)
+    batch, moving = (kind(world)(tuple(range(40))) for kind in (ShapesStills, WorldClips))
+    assert batch["clips"].shape == (40, 3, 1, 24, 32)
+    assert torch.equal(batch["clips"], moving["clips"])
+    for (said,), labels, canonical in zip(batch["captions"], batch["labels"], moving["captions"]):
+        assert set(said.split()) <= set(VOCABULARY)
+        assert all(labels[name] in said for name in ("size", "color", "shape", "background"))
+        # The caption of the world, without its motion.
+        words = iter(canonical[0].split())
+        assert all(word in words for word in said.split())
+    said = " ".join(caption for (caption,) in batch["captions"])
+    assert " gradient background" in said
+    assert " an o" in said
+    assert " a o" not in said
 
 
 @pytest.mark.parametrize(
@@ -128,3 +132,22 @@ def test_sources_take_turns_step_by_step() -> None:
     assert [batch["from"] for batch in steps] == ["a", "b", "a", "b"]
     assert [batch["samples"][0] for batch in steps] == [0, 3, 6, 9]
     assert both((5,))["from"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("share", "others"), [(0.0, ""), (0.5, "1357"), (0.25, "37"), (0.75, "123567")]
+)
+def test_a_mixture_gives_each_source_its_share_in_its_own_order(share: float, others: str) -> None:
+    def named(name: str) -> Source:
+        return lambda samples: {"from": name, "samples": samples}
+
+    mixed = Mixture(named("new"), named("known"), share=share, batch_size=4)
+    seen = {"new": [], "known": []}
+    for step in range(8):
+        batch = mixed(tuple(range(4 * step, 4 * step + 4)))
+        assert batch["from"] == ("known" if str(step) in others else "new")
+        seen[batch["from"]] += batch["samples"]
+        half = mixed((4 * step + 2, 4 * step + 3))
+        assert half == {"from": batch["from"], "samples": batch["samples"][2:]}
+    for samples in seen.values():
+        assert samples == list(range(len(samples)))

@@ -60,6 +60,37 @@ def test_round_trip(tmp_path: Path) -> None:
     assert batch["fps"] == 12.0
 
 
+def with_stills(samples: range) -> Iterator[Encoded]:
+    """As `encode`, with two single frames of each clip."""
+    values = Noise(1, tuple(samples)).normal((len(samples), 2, 2, 1, 2), "stills")
+    for index, sample, pair in zip(samples, encode(samples), values):
+        yield replace(sample, stills={1 + index % 4: pair[0], 5 + index % 3: pair[1]})
+
+
+def test_single_frames_stay_with_their_clips(tmp_path: Path) -> None:
+    key = replace(KEY, stills=2)
+    write(tmp_path, key, COUNT, with_stills, progress=lambda done: None)
+    batch = cache(tmp_path)(tuple(range(COUNT)))
+    order = indices(batch)
+    expected = [*with_stills(range(COUNT))]
+    numbers = torch.tensor([[*expected[index].stills] for index in order])
+    assert torch.equal(batch["still_frames"], numbers)
+    stills = torch.stack([torch.stack([*expected[index].stills.values()]) for index in order])
+    torch.testing.assert_close(batch["stills"], stills, rtol=2**-8, atol=0)
+    assert batch["stills"].dtype == torch.float32
+    with pytest.raises(InputError, match="stills=2, not 0; use another folder"):
+        written(tmp_path)
+
+
+def test_a_cache_without_single_frames_is_read_as_before(tmp_path: Path) -> None:
+    written(tmp_path, 4)
+    path = tmp_path / "index.json"
+    index = json.loads(path.read_text())
+    del index["key"]["stills"]  # as it was written before there were any
+    path.write_text(json.dumps(index))
+    assert set(cache(tmp_path)((0, 1))) == {"latents", "captions", "fps"}
+
+
 def test_every_epoch_is_another_permutation(tmp_path: Path) -> None:
     written(tmp_path, 40)
     read = cache(tmp_path)
@@ -85,7 +116,7 @@ def test_a_cache_grows_and_a_smaller_count_loses_nothing(tmp_path: Path) -> None
     read = cache(tmp_path)
     assert len(read) == 20
     assert sorted(indices(read(tuple(range(20))))) == list(range(20))
-    assert torch.equal(read.latents[:10], before.latents)
+    assert torch.equal(read.tensors["latents"][:10], before.tensors["latents"])
     assert written(tmp_path, 30) == []
 
 
@@ -170,6 +201,7 @@ def test_the_index_names_what_the_latents_depend_on(tmp_path: Path) -> None:
             "height": 32,
             "width": 32,
             "fps": 12.0,
+            "stills": 0,
         },
         "count": 4,
     }

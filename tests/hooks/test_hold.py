@@ -9,8 +9,8 @@ from torch import Tensor
 from kinema.hooks.hold import Hold
 from kinema.noise import Noise
 from kinema.processes import schedules
-from kinema.processes.process import Report, Step
 from kinema.processes.samplers import euler
+from kinema.processes.steps import Report, Step
 
 NOISE = Noise(0, (0, 1))
 START, GIVEN = (NOISE.normal((2, 4, 3), name) for name in ("start", "given"))

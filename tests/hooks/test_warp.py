@@ -7,7 +7,7 @@ import torch
 
 from kinema.hooks.warp import WarpLatents
 from kinema.noise import Noise
-from kinema.processes.process import Step
+from kinema.processes.steps import Step
 
 X = Noise(0, (0, 1)).normal((2, 4, 3, 6, 8), "x")  # three frames
 EARLY = Step(index=1, total=4, sigma=3.0, sigma_next=2.0)

@@ -19,7 +19,12 @@ PAPER_ID = re.compile(r"arXiv[: ]\d{4}\.\d{4,5}|doi[:. ].*10\.\d{4}", re.IGNOREC
 LICENSE = re.compile(r"licen[cs]e|Apache-2|\bMIT\b|\bBSD|\bGPL|OpenRAIL|CC[- ]BY", re.IGNORECASE)
 CODE = re.compile(r"\bcode\b", re.IGNORECASE)
 OURS = re.compile(r"\bour own design\b")
-BASES_OF_SYSTEMS = ("systems/model.py", "systems/text_to_video.py")
+BASES_OF_SYSTEMS = (
+    "systems/system.py",
+    "systems/model.py",
+    "systems/text_to_video.py",
+    "systems/image_to_video.py",
+)
 SEE = re.compile(r"see `{1,2}(\w+\.py)`")
 
 DRAWS = {

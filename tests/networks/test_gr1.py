@@ -184,7 +184,7 @@ def test_official_arguments_give_the_presets() -> None:
         ({"training_target": ["act_pred", "reward"]}, "no training target 'reward'"),
         ({"hidden_size": "384"}, "width must be int"),
         ({"resampler_params": {"depth": 3}}, r"lack resampler_params\.num_latents"),
-        ({"fancy": 1}, "unknown arguments of GR-1: fancy"),
+        ({"fancy": 1}, "unknown argument of GR-1 'fancy'"),
         ({"mae": {"embed_dim": 768, "depth": 2, "num_heads": 4, "window": 2}}, r"mae\.window"),
         ({"mae": {"embed_dim": 768, "depth": 2}}, "lacks the field 'num_heads'"),
     ],

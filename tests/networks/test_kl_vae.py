@@ -288,10 +288,12 @@ def test_checkpointing_changes_no_gradient(make: type) -> None:
 def test_sizes_that_do_not_fit_are_refused_with_the_nearest() -> None:
     vae = KLVAE(stable_diffusion(), device="meta")
     assert vae.latent_shape(14, 576, 1024) == (4, 14, 72, 128)
-    with pytest.raises(InputError, match=r"height that is a multiple of 8, not 571.* 568"):
+    with pytest.raises(InputError, match=r"height must be a multiple of 8, nearest 568 or 576"):
         vae.latent_shape(1, 571, 64)
-    with pytest.raises(InputError, match=r"width .* not 3; the nearest is 8"):
+    with pytest.raises(InputError, match="width must be a multiple of 8, nearest 8"):
         vae.latent_shape(1, 8, 3)
+    with pytest.raises(InputError, match=r"0 frames .* nearest 1"):
+        vae.latent_shape(0, 8, 8)
     with pytest.raises(InputError, match="clips must be"):
         vae.encode(torch.empty(1, 4, 1, 8, 8, device="meta"))
     with pytest.raises(InputError, match="latents must be"):

@@ -382,7 +382,7 @@ def test_official_arguments_of_another_network_are_named(change: dict[str, Any],
 
 def test_a_missing_argument_is_named() -> None:
     less = {name: value for name, value in OFFICIAL.items() if name != "context_dim"}
-    with pytest.raises(InputError, match="lacks context_dim"):
+    with pytest.raises(InputError, match="lack context_dim"):
         from_official(less)
 
 

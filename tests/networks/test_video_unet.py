@@ -523,5 +523,5 @@ def test_arguments_of_another_network_are_named(change: dict[str, Any], said: st
 
 def test_a_missing_argument_is_named() -> None:
     less = {name: value for name, value in OFFICIAL.items() if name != "layers_per_block"}
-    with pytest.raises(InputError, match="lacks layers_per_block"):
+    with pytest.raises(InputError, match="lack layers_per_block"):
         from_diffusers(less)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -120,3 +123,42 @@ def test_type_and_device_are_those_asked_for() -> None:
 def test_heads_divide_the_width() -> None:
     with pytest.raises(InputError, match="width 10 is not divisible by 3 heads"):
         WordEncoderConfig(vocabulary=("a",), max_words=4, width=10, num_layers=1, num_heads=3)
+
+
+def test_new_words_are_read_and_old_ones_as_before(encoder: WordEncoder) -> None:
+    old = ["a red circle", "small left", ""]
+    before, count = encoder(encoder.ids(old)).x, encoder.words.num_embeddings
+    taught = copy.deepcopy(encoder)
+    rows = taught.embeddings_for(["teal", "zigzags"])
+    taught.learn(rows)
+    assert taught.config == replace(CONFIG, vocabulary=(*VOCABULARY, "teal", "zigzags"))
+    assert taught.ids(["a teal circle zigzags"]).tolist() == [[1, 2, 10, 5, 11, 0, 0]]
+    assert taught.split("teal zigzags zag") == (["teal", "zigzags"], ["zag"])
+    assert torch.equal(taught(taught.ids(old)).x, before)
+    assert torch.equal(taught.words.weight[count], rows["teal"])
+    rows["teal"].zero_()
+    assert taught.words.weight[count].any()
+    built = WordEncoder(taught.config)
+    built.load_state_dict(taught.state_dict())
+    assert built.ids(["zigzags"]).tolist() == taught.ids(["zigzags"]).tolist()
+    assert encoder.split("teal") == ([], ["teal"])
+
+
+def test_a_word_that_is_known_gets_another_embedding(encoder: WordEncoder) -> None:
+    taught = copy.deepcopy(encoder)
+    row = Noise(3, (0,)).normal((1, CONFIG.width), "row")[0]
+    taught.learn({"red": row})
+    assert taught.config == CONFIG
+    changed = (taught.words.weight != encoder.words.weight).any(1)
+    assert changed.nonzero().tolist() == [[2 + VOCABULARY.index("red")]]
+    assert torch.equal(taught.words.weight[4], row)
+
+
+def test_new_embeddings_are_spread_as_the_old_ones(encoder: WordEncoder) -> None:
+    words = [f"word{i}" for i in range(2000)]
+    drawn, known = encoder.embeddings_for(words), encoder.words.weight[2:]
+    assert list(drawn) == words
+    rows = torch.stack(list(drawn.values()))
+    torch.testing.assert_close(rows.mean(0), known.mean(0), rtol=0, atol=0.05)
+    torch.testing.assert_close(rows.std(0), known.std(0), rtol=0.1, atol=0)
+    assert torch.equal(encoder.embeddings_for(words[:3])["word2"], rows[2])

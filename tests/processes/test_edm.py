@@ -11,8 +11,9 @@ from torch import Tensor
 from kinema.condition import Conditions, Vector
 from kinema.noise import Noise
 from kinema.processes import conversions, guidance, samplers, schedules
-from kinema.processes.edm import EDM, edm_scaling, eps_scaling, v_scaling
-from kinema.processes.process import Predict, Process, Report
+from kinema.processes.edm import EDM, edm_scaling, eps_scaling, sd_scaling, v_scaling
+from kinema.processes.process import Predict
+from kinema.processes.steps import Report
 
 SPREAD = 0.5
 PROCESS = EDM(
@@ -43,6 +44,18 @@ def ideal(process: EDM) -> Predict:
 
 
 # Scalings.
+
+
+def test_the_network_is_told_steps_of_the_table() -> None:
+    levels = schedules.stable_diffusion(1000)
+    steps = sd_scaling(levels, 1.0).noise
+    torch.testing.assert_close(steps, torch.arange(999.0, -1, -1), rtol=0, atol=0.01)
+    beyond = sd_scaling(torch.tensor([1e-4, 500.0]), 1.0).noise
+    assert beyond.tolist() == pytest.approx([0, 999], abs=0.01)
+    scaling = sd_scaling(torch.tensor([2.0]), 1.0)
+    x0, eps = 0.5, -1.5
+    x = x0 + 2 * eps
+    assert float(scaling.skip * x + scaling.out * eps) == pytest.approx(x0)
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
@@ -226,8 +239,3 @@ def test_distillation_pulls_a_state_towards_the_data(sigma: float) -> None:
     levels = torch.full((8,), sigma)
     gradient = PROCESS.distill(known, X0, NOTHING, NOISE, levels, guidance.plain)
     torch.testing.assert_close(gradient, (X0 - data) / sigma, atol=1e-4, rtol=1e-4)
-
-
-def test_it_is_a_process() -> None:
-    process: Process = PROCESS
-    assert process.level(0.5) == SPREAD

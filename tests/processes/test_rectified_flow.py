@@ -10,7 +10,8 @@ from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes import guidance, schedules
 from kinema.processes.flow import Flow, LogitNormal
-from kinema.processes.process import Predict, Report
+from kinema.processes.process import Predict
+from kinema.processes.steps import Report
 
 SHIFT = schedules.TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))
 FLOW = Flow(times=LogitNormal(shift=SHIFT))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from kinema.noise import Noise
-from kinema.processes.process import Report, Step
 from kinema.processes.samplers import dpmpp_2m, euler, euler_step, heun
+from kinema.processes.steps import Report, Step
 
 Sampler = Callable[..., Tensor]
 

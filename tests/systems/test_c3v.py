@@ -22,6 +22,7 @@ from kinema.scenes.director import EXAMPLE, RuleDirector, direct
 from kinema.scenes.plan import Placed, Plan
 from kinema.systems.c3v import C3V
 from kinema.systems.c3v_config import nano, tiny
+from kinema.systems.c3v_prior import pixels, prepare, score
 from kinema.systems.c3v_refinement import LayoutObjective, Score
 from kinema.systems.c3v_training import SPOTS, Compositions
 from kinema.training.fit import fit
@@ -100,7 +101,7 @@ def test_refinement_finds_what_a_sure_prior_sees(scene: tuple[Composition, Layou
     coarse = Layout(truth.heights * 1.2, truth.locations + torch.tensor([0.15, 0.1, 0.0]))
     numbers = replace(tiny().refinement, height_steps=15, location_steps=40, draws=1)
     variables = LayoutObjective(composition, coarse, oracle(picture), numbers, side=SIDE)
-    fit(variables, numbers.recipe, folder=None, seed=0, device="cpu")
+    fit(variables, numbers.recipe, seed=0, device="cpu")
     before, after = coarse.errors(truth), variables.layout.errors(truth)
     assert after["height ratio"] - 1 < 0.6 * (before["height ratio"] - 1)
     assert after["meters"] < 0.6 * before["meters"]
@@ -109,7 +110,7 @@ def test_refinement_finds_what_a_sure_prior_sees(scene: tuple[Composition, Layou
 def test_only_the_layout_moves_and_in_turns(model: C3V, scene: tuple[Composition, Layout]) -> None:
     composition, truth = scene
     numbers = model.config.refinement
-    variables = LayoutObjective(composition, truth, model.score("x"), numbers, side=SIDE)
+    variables = LayoutObjective(composition, truth, score(model, "x"), numbers, side=SIDE)
     assert [name for name, _ in variables.named_parameters()] == ["heights", "locations"]
     assert set(variables.state_dict()) == {"heights", "locations"}
     assert [variables.turns(step) for step in range(3)] == [
@@ -131,19 +132,19 @@ def test_only_the_layout_moves_and_in_turns(model: C3V, scene: tuple[Composition
 def test_the_score_is_the_process_of_the_prior_under_guidance(model: C3V) -> None:
     pictures = Noise(0, (0, 1)).normal((2, 3, 16, 16), "pictures")
     time, noise = torch.tensor([0.3, 0.8]), Noise(5, (0, 1))
-    found = model.score(EXAMPLE)(pictures, time, noise)
+    found = score(model, EXAMPLE)(pictures, time, noise)
     guidance = linear([Term(weight=6.5, drop=("text",))])
 
     raw = model.process.distill(
         model.parts["prior"],
         patchify(pictures[:, :, None], size=4),
-        model.prepare([EXAMPLE] * 2),
+        prepare(model, [EXAMPLE] * 2),
         noise,
         time,
         guidance,
     )
     weight = time**2 / (time**2 + (1 - time) ** 2)
-    assert torch.allclose(found, weight[:, None, None, None] * model.pixels(raw), atol=1e-5)
+    assert torch.allclose(found, weight[:, None, None, None] * pixels(model, raw), atol=1e-5)
 
 
 # -- jobs ------------------------------------------------------------------------------------
@@ -230,8 +231,8 @@ def test_batches_repeat_and_begin_anew() -> None:
 
 def test_data_that_is_named_is_refused(model: C3V) -> None:
     stage = model.STAGES["prior"]
-    with pytest.raises(InputError, match="leave out --data clips"):
-        stage.data(model, stage.recipes["nano"], "clips")
+    with pytest.raises(InputError, match="unknown world 'clips'"):
+        stage.read(model, stage.recipes["nano"], "clips")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from kinema.sample import Folder, Table, Text
 from kinema.systems.frozen_in_time import MEAN, STD, FrozenInTime
 from kinema.systems.frozen_in_time_config import FrozenInTimeConfig, full, nano
 from kinema.systems.frozen_in_time_index import Index
-from kinema.systems.frozen_in_time_training import NANO, STAGES, said_of_a_still
+from kinema.systems.frozen_in_time_training import NANO, STAGES
 from kinema.weights import manifests
 from kinema.weights.maps.frozen_in_time import PARALLEL, WHOLE, find
 from kinema.worlds.shapes import Shapes
@@ -182,8 +182,8 @@ def test_another_model_refuses_the_index(index: Index) -> None:
 
 
 def test_a_query_without_a_known_word_is_refused(index: Index) -> None:
-    with pytest.raises(InputError, match="knows no word of the query 'xylophone'"):
-        MODEL.run_search({"index": index, "query": Text("xylophone")}, 0)
+    with pytest.raises(InputError, match="knows no word of the prompt 'xylophone'"):
+        MODEL.run({"index": index, "query": Text("xylophone")}, 0, "search")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_file_that_is_no_index_is_refused(
 
 
 def test_steps_on_clips_and_on_stills_take_turns() -> None:
-    source, held_out = STAGES["retriever"].data(MODEL, NANO, None)
+    source, held_out = STAGES["retriever"].read(MODEL, NANO, None)
     size = NANO.batch_size
     moving, still = (source(tuple(range(first, first + size))) for first in (0, size))
     assert moving["clips"].shape == (size, 3, 4, 32, 32)
@@ -219,28 +219,13 @@ def test_steps_on_clips_and_on_stills_take_turns() -> None:
     assert {len(said) for said in moving["captions"]} == {4}
     assert {len(said) for said in still["captions"]} == {1}
     assert {len(said) for said in held_out["captions"]} == {1}
-    with pytest.raises(InputError, match="unknown world with captions of stills 'rooms'"):
-        STAGES["retriever"].data(MODEL, NANO, "rooms")
+    with pytest.raises(InputError, match="unknown world 'rooms'"):
+        STAGES["retriever"].read(MODEL, NANO, "rooms")
 
 
 def test_the_curriculum_begins_with_one_frame() -> None:
-    source, held_out = STAGES["retriever"].data(MODEL, replace(NANO, frames=1), None)
+    source, held_out = STAGES["retriever"].read(MODEL, replace(NANO, frames=1), None)
     assert source((0, 1))["clips"].shape[2] == held_out["clips"].shape[2] == 1
-
-
-def test_a_still_is_described_in_words_that_the_encoder_knows() -> None:
-    world = Shapes(seed=0, split="all", num_frames=1, height=16, width=16, fps=8.0)
-    kinds = set()
-    for index in range(30):
-        labels = world.sample(index).labels
-        kinds.add(labels["background_kind"])
-        said = said_of_a_still(labels)
-        assert MODEL.text.split(said)[1] == []
-        assert all(labels[name] in said for name in ("size", "color", "shape", "background"))
-        # The caption of the world, without its motion.
-        words = iter(world.sample(index).captions[0].split())
-        assert all(word in words for word in said.split())
-    assert kinds == {"flat", "gradient"}
 
 
 def test_weights_of_fewer_frames_grow(tmp_path: Path) -> None:

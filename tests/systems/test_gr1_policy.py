@@ -13,11 +13,13 @@ import torch
 
 from kinema.clip import Clip
 from kinema.config import override
+from kinema.data.clips import to_clip
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.sample import Table, Text
 from kinema.systems.gr1 import GR1, full, nano, tiny
 from kinema.systems.gr1_config import POLICY, VIDEO
+from kinema.systems.gr1_observations import images, pixels
 from kinema.systems.gr1_training import Windows, table
 from kinema.worlds.tabletop_env import TabletopEnv
 
@@ -68,7 +70,7 @@ def test_it_remembers_its_window_and_no_more(
 def test_acting_equals_what_is_trained(model: GR1) -> None:
     """Step by step, with nothing behind, it says what it says of whole windows."""
     world = table(model, "train", 0)
-    windows = Windows(model, world, episodes=50)
+    windows = Windows(model.config.policy, world, episodes=50)
     batch = windows(tuple(range(6)))
     with torch.no_grad():
         said = model.imitate(batch).value
@@ -77,14 +79,14 @@ def test_acting_equals_what_is_trained(model: GR1) -> None:
         episode = world.episode(int(which * 50))
         count = len(episode.actions)
         start = int(at * (max(count - model.config.policy.max_steps, 0) + 1))
-        images = episode.images(slice(start, start + 3))
+        seen = episode.images(slice(start, start + 3))
         model.reset(str(episode.task))
         for step in range(min(3, count)):
             state = episode.states[start + step]
             action = model.act(
                 {
-                    "image": images["image"][step],
-                    "wrist": images["wrist"][step],
+                    "image": seen["image"][step],
+                    "wrist": seen["wrist"][step],
                     "arm": np.array(state.gripper, np.float32),
                     "gripper": int(state.is_open),
                 }
@@ -98,7 +100,7 @@ def test_the_end_of_a_short_episode_is_padded() -> None:
     config = nano()
     model = GR1(replace(config, policy=replace(config.policy, max_steps=9)))
     world = table(model, "train", 0)
-    batch = Windows(model, world, episodes=200)(tuple(range(60)))
+    batch = Windows(model.config.policy, world, episodes=200)(tuple(range(60)))
     counts = batch["real"].sum(1)
     assert counts.min() < counts.max() == config.rollout.steps < 9
     assert set(counts.tolist()) <= {len(world.episode(index).actions) for index in range(200)}
@@ -115,19 +117,19 @@ def test_the_end_of_a_short_episode_is_padded() -> None:
 def test_an_arm_with_more_numbers_is_padded() -> None:
     config = nano()
     wide = GR1(replace(config, policy=replace(config.policy, arm_width=6)))
-    batch = Windows(wide, table(wide, "train", 0), episodes=4)((0, 1))
+    batch = Windows(wide.config.policy, table(wide, "train", 0), episodes=4)((0, 1))
     assert batch["arm"].shape[-1] == batch["motion"].shape[-1] == 6
     assert not batch["arm"][..., 2:].any()
     result = wide.run({"instruction": Text("reach the blue block")}, 0)
     assert isinstance(result["episode"], Clip)
 
 
-def test_images_of_another_size_are_resized(model: GR1, observations: list[dict[str, Any]]) -> None:
+def test_images_of_another_size_are_resized(observations: list[dict[str, Any]]) -> None:
     small = observations[0]["image"]
     large = small.repeat(4, 0).repeat(4, 1)
-    assert model.images(large).shape == (3, 32, 32)
-    assert (model.images(large) - model.images(small)).abs().mean() < 0.1
-    shown = model.clip(model.images(small)[None]).frames[0]
+    assert images(large, 32).shape == (3, 32, 32)
+    assert (images(large, 32) - images(small, 32)).abs().mean() < 0.1
+    shown = to_clip(pixels(images(small, 32)[None]), 8.0).frames[0]
     assert np.array_equal(shown, small)
 
 
@@ -173,10 +175,10 @@ def test_networks_that_do_not_fit_are_named(setting: str, said: str) -> None:
 
 def test_data_that_do_not_fit_are_named(model: GR1) -> None:
     stage, recipe = model.STAGES["video"], VIDEO["nano"]
-    with pytest.raises(InputError, match="not from 'shapes'"):
-        stage.data(model, recipe, "shapes")
+    with pytest.raises(InputError, match="unknown world 'shapes'"):
+        stage.read(model, recipe, "shapes")
     with pytest.raises(InputError, match="a frame 4 steps ahead lies outside a window of 4"):
-        stage.data(model, replace(recipe, ahead=4), None)
+        stage.read(model, replace(recipe, ahead=4), None)
 
 
 def test_published_encoders_stay_frozen() -> None:

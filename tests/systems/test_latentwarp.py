@@ -19,12 +19,11 @@ from kinema.hooks.warp import WarpLatents
 from kinema.nn.flow import warp_error
 from kinema.nn.sites import hooked
 from kinema.noise import Noise
-from kinema.processes import schedules
 from kinema.sample import Sound, Text
 from kinema.systems.latentwarp import LatentWarp
-from kinema.systems.latentwarp_config import LatentWarpConfig, full, nano, sd_scaling, tiny
-from kinema.systems.latentwarp_training import caption, edges, prepare_batch, shapes
-from kinema.worlds.shapes import VOCABULARY, Shapes
+from kinema.systems.latentwarp_config import LatentWarpConfig, full, nano, tiny
+from kinema.systems.latentwarp_training import edges, prepare_batch
+from kinema.worlds.shapes import Shapes
 
 PROMPT = "a large yellow circle on navy"
 NOISE = Noise(0, (5,))
@@ -42,7 +41,7 @@ def drawn() -> LatentWarp:
 
 
 MODEL = drawn()
-STILL = shapes(MODEL, seed=3, split="all", num_frames=1).sample(4).clip
+STILL = Shapes(seed=3, split="all", num_frames=1, height=16, width=16, fps=12.0).sample(4).clip
 STANDING = torch.from_numpy(STILL.to_float())[None].expand(1, 3, 4, 16, 16)
 MOVING = torch.cat([STANDING[:, :, :1].roll(2 * i, 4) for i in range(4)], dim=2)
 
@@ -123,18 +122,6 @@ def test_at_full_size_flow_and_mask_are_those_of_latents() -> None:
     assert not motion.mask[0, 0, 0].any()
 
 
-def test_the_network_is_told_steps_of_the_table() -> None:
-    levels = schedules.stable_diffusion(1000)
-    steps = sd_scaling(levels, 1.0).noise
-    torch.testing.assert_close(steps, torch.arange(999.0, -1, -1), rtol=0, atol=0.01)
-    beyond = sd_scaling(torch.tensor([1e-4, 500.0]), 1.0).noise
-    assert beyond.tolist() == pytest.approx([0, 999], abs=0.01)
-    scaling = sd_scaling(torch.tensor([2.0]), 1.0)
-    x0, eps = 0.5, -1.5
-    x = x0 + 2 * eps
-    assert float(scaling.skip * x + scaling.out * eps) == pytest.approx(x0)
-
-
 def test_edges_are_where_the_light_changes() -> None:
     clip = torch.full((1, 3, 2, 16, 16), -1.0)
     clip[0, 1, 1, :, 8:] = 1
@@ -145,23 +132,15 @@ def test_edges_are_where_the_light_changes() -> None:
     assert found[0, 0, 1, 5].nonzero().flatten().tolist() == [7, 8]
 
 
-def test_captions_of_single_frames_are_words_that_the_model_knows() -> None:
-    world = Shapes(seed=0, split="all", num_frames=1, height=16, width=16, fps=12.0)
-    said = [caption(world.sample(index).labels) for index in range(40)]
-    assert {word for text in said for word in text.split()} <= set(VOCABULARY)
-    assert any(" gradient background" in text for text in said)
-    assert all(" a o" not in text for text in said)
-    assert MODEL.parts["text"].ids(said).shape == (40, 17)
-
-
 def test_text_is_dropped_in_its_share_of_the_pictures() -> None:
     batch = {"clips": MOVING[:, :, :1].expand(64, -1, -1, -1, -1), "captions": [(PROMPT,)] * 64}
     noise = Noise(0, tuple(range(64)))
     empty = MODEL.prepare([""], edges(STANDING))["crossattn"].x
     for share, low, high in ((0.0, 0, 0), (0.3, 8, 32), (1.0, 64, 64)):
-        x0, conditions = prepare_batch(MODEL, share, batch, noise)
-        assert torch.equal(x0, batch["clips"])
-        dropped = sum(torch.allclose(x, empty[0], atol=1e-5) for x in conditions["crossattn"].x)
+        (part,) = prepare_batch(MODEL, share, batch, noise)
+        assert torch.equal(part.x0, batch["clips"])
+        texts = part.conditions["crossattn"].x
+        dropped = sum(torch.allclose(x, empty[0], atol=1e-5) for x in texts)
         assert low <= dropped <= high
 
 
@@ -180,8 +159,8 @@ def test_what_cannot_be_translated_is_refused() -> None:
     with pytest.raises(InputError, match="knows no word of the prompt 'qwertz'"):
         MODEL.run({"clip": STILL, "prompt": Text("qwertz")}, 0)
     stage = MODEL.STAGES["image"]
-    with pytest.raises(InputError, match="shapes only, not --data films"):
-        stage.data(MODEL, stage.recipes["nano"], "films")
+    with pytest.raises(InputError, match="unknown world 'films'"):
+        stage.read(MODEL, stage.recipes["nano"], "films")
 
 
 def test_networks_must_fit_one_another() -> None:

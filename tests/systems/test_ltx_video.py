@@ -19,7 +19,7 @@ from kinema.errors import InputError
 from kinema.networks.ltx_transformer import patchify, unpatchify
 from kinema.noise import Noise
 from kinema.processes.guidance import plain
-from kinema.processes.process import Report
+from kinema.processes.steps import Report
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import full, full_0_9_1, full_0_9_5, full_13b, nano, tiny
 from kinema.weights.files import open_checkpoint, save

@@ -90,12 +90,15 @@ def test_the_vector_tells_frame_rate_motion_and_noise_in_this_order(
 def test_clips_are_learned_without_token_and_latent_but_never_without_the_vector(
     model: SVD, clips: Tensor
 ) -> None:
-    kept, dropped = (prepare_batch(model, d, {"clips": clips}, Noise(0, ROWS)) for d in (0.0, 1.0))
-    assert torch.equal(kept[0], dropped[0])
+    (kept,), (dropped,) = (
+        prepare_batch(model, d, {"clips": clips}, Noise(0, ROWS)) for d in (0.0, 1.0)
+    )
+    assert torch.equal(kept.x0, dropped.x0)
     for name, kind in (("crossattn", Tokens), ("concat", Grid)):
-        assert kept[1].of(kind, name).x.abs().amin() > 0
-        assert not dropped[1].of(kind, name).x.any()
-    assert torch.equal(kept[1].of(Vector, "vector").x, dropped[1].of(Vector, "vector").x)
+        assert kept.conditions.of(kind, name).x.abs().amin() > 0
+        assert not dropped.conditions.of(kind, name).x.any()
+    vectors = (part.conditions.of(Vector, "vector").x for part in (kept, dropped))
+    assert torch.equal(*vectors)
 
 
 def test_a_clip_does_not_depend_on_its_batch(model: SVD, clips: Tensor) -> None:

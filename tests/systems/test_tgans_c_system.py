@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from kinema.data.clips import split_of, to_clip
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.systems.tgans_c import TGANsC
 from kinema.systems.tgans_c_config import nano, tiny
 from kinema.systems.tgans_c_training import STILL, ShapesClips
-from kinema.worlds.shapes import VOCABULARY, Shapes
+from kinema.worlds.shapes import VOCABULARY
 
 PROMPT = "a small red circle moves left on a navy background"
 
@@ -30,10 +31,9 @@ def test_a_prompt_becomes_a_clip_that_does_not_depend_on_its_batch(model: TGANsC
     size = model.config.sampling
     assert clip.frames.shape == (16, 32, 32, 3)
     assert clip.fps == size.fps
-    together = model.latents(
-        ["a blue star", PROMPT], noise=Noise(0, (9, 3)), sampling=size, negative=""
-    )
-    again = model.clip(model.decode(together, noise=Noise(0, (9, 3)), sampling=size)[1], size)
+    together = model.latents(["a blue star", PROMPT], noise=Noise(0, (9, 3)), sampling=size)
+    pixels = model.decode(together, noise=Noise(0, (9, 3)), sampling=size)
+    again = to_clip(pixels[1], size.fps)
     assert np.abs(again.frames.astype(int) - clip.frames.astype(int)).max() <= 1
 
 
@@ -85,16 +85,15 @@ def test_networks_that_do_not_fit_are_refused() -> None:
 def test_only_its_own_world_is_read(model: TGANsC, stage: str) -> None:
     plan = model.STAGES[stage]
     recipe = plan.recipes["nano"]
-    named = plan.data(model, recipe, "shapes").source((0, 1))["captions"]
-    assert named == plan.data(model, recipe, None).source((0, 1))["captions"]
-    with pytest.raises(InputError, match="not --data songs"):
-        plan.data(model, recipe, "songs")
+    named = plan.read(model, recipe, "shapes").source((0, 1))["captions"]
+    assert named == plan.read(model, recipe, None).source((0, 1))["captions"]
+    with pytest.raises(InputError, match="unknown world 'songs'"):
+        plan.read(model, recipe, "songs")
 
 
 def test_captions_fit_and_do_not_depend_on_the_size_of_the_clips(model: TGANsC) -> None:
-    options = {"seed": 0, "split": "train", "fps": 12.0}
-    still = ShapesClips(Shapes(**options, **STILL))(tuple(range(200)))
-    whole = ShapesClips(Shapes(**options, num_frames=16, height=32, width=32))((5, 6))
+    still = ShapesClips(split_of("shapes", "train", STILL))(tuple(range(200)))
+    whole = ShapesClips(split_of("shapes", "train", model.config.sampling))((5, 6))
     assert still["captions"][5:7] == whole["captions"]
     said = [text for captions in still["captions"] for text in captions]
     assert len(model.text.ids(said)) == 800
@@ -102,8 +101,7 @@ def test_captions_fit_and_do_not_depend_on_the_size_of_the_clips(model: TGANsC) 
 
 
 def test_clips_of_different_subjects_share_no_caption() -> None:
-    world = Shapes(seed=0, split="all", fps=12.0, **STILL)
-    drawn = ShapesClips(world)(tuple(range(400)))
+    drawn = ShapesClips(split_of("shapes", "train", STILL))(tuple(range(400)))
     rows = list(zip(drawn["subjects"], map(set, drawn["captions"])))
     assert len({subject for subject, _ in rows}) > 200
     shared = [(a, b) for (a, said), (b, other) in combinations(rows, 2) if said & other]

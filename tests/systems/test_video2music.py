@@ -21,6 +21,7 @@ from kinema.noise import Noise
 from kinema.sample import Features
 from kinema.systems import video2music_arrangement as arrangement
 from kinema.systems.video2music import Video2Music
+from kinema.systems.video2music_composition import compose
 from kinema.systems.video2music_config import Sampling, full, nano
 from kinema.systems.video2music_training import PICTURE, SongBatches
 from kinema.training.affective import AffectiveObjective
@@ -52,8 +53,8 @@ def composed(model: Video2Music, rows: int = 8) -> Tensor:
     batch = BATCHES(tuple(range(rows)))
     noise = Noise(0, tuple(range(rows)))
     primer = torch.full((rows, 1), chords.read_chord("C"))
-    return model.compose(
-        batch["features"], minor=batch["key"], primer=primer, count=SECONDS, noise=noise
+    return compose(
+        model, batch["features"], minor=batch["key"], primer=primer, count=SECONDS, noise=noise
     )
 
 

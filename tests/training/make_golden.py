@@ -32,9 +32,8 @@ def first_losses(stage: str, folder: Path) -> list[dict[str, float]]:
         data = str(folder)
     plan = model.STAGES[stage]
     recipe = replace(recipe_of(stage), **EXACT)
-    source, held_out = plan.data(model, recipe, data)
-    objective = plan.objective(model, recipe)
-    trainer = Trainer(objective, source, held_out, recipe, folder=folder, seed=7, device="cpu")
+    source, _ = plan.read(model, recipe, data)
+    trainer = Trainer(plan.objective(model, recipe), source, recipe, seed=7, device="cpu")
     losses = []
     for trainer.step in range(STEPS):
         logs = trainer.train_step()

@@ -15,18 +15,20 @@ from typing import Any, Literal
 
 import torch
 
+from kinema.data.clips import SPLITS, split_of
 from kinema.data.latents import Encoded, LatentKey, write
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import nano
 from kinema.training import checkpoint
+from kinema.training.log import read_log
 from kinema.training.recipe import Recipe
+from kinema.training.run import Run, Stopped
 from kinema.training.stage import train
-from kinema.training.trainer import Stopped, Trainer, read_log
 from kinema.weights import files
 from kinema.weights.digest import digest
-from kinema.worlds.shapes import Shapes
+from kinema.worlds import World
 
 CACHED = 16  # samples in a cache: less than two epochs of a run
 STEPS = 12  # the critic joins at step 4; every second step is saved
@@ -68,13 +70,15 @@ def write_latents(folder: Path, model: LTXVideo) -> None:
     shape = model.codec.latent_shape(size.num_frames, size.height, size.width)
     clips = {name: getattr(size, name) for name in ("num_frames", "height", "width", "fps")}
     key = LatentKey(codec=digest(model.codec), source="noise", **clips)
-    for seed, split in enumerate(("train", "held_out")):
-        encode = partial(_noise_latents, Shapes(seed=seed, split=split, **clips), shape)
+    for split, seed in SPLITS.items():
+        encode = partial(_noise_latents, split_of("shapes", split, size), seed, shape)
         write(folder / split, key, CACHED, encode, progress=lambda done: None)
 
 
-def _noise_latents(world: Shapes, shape: tuple[int, ...], samples: range) -> Iterator[Encoded]:
-    latents = Noise(world.seed, tuple(samples)).normal((len(samples), *shape), "latents")
+def _noise_latents(
+    world: World, seed: int, shape: tuple[int, ...], samples: range
+) -> Iterator[Encoded]:
+    latents = Noise(seed, tuple(samples)).normal((len(samples), *shape), "latents")
     for index, z in zip(samples, latents):
         sample = world.sample(index)
         yield Encoded(latents=z, captions=sample.captions, labels=sample.labels)
@@ -92,11 +96,11 @@ def run(stage: str, folder: Path, data: Path | None, fault: Fault | None = None)
 def _child(stage: str, folder: Path, data: Path | None, fault: Fault | None) -> None:
     torch.set_num_threads(1)
     if fault is not None:
-        _prepare(fault, folder)
+        _prepare(fault)
     model, leg, recipe = fresh(), LTXVideo.STAGES[stage], recipe_of(stage)
     named = str(data) if data else None
     try:
-        train(model, leg, recipe, data=named, folder=folder, seed=7, device="cpu", dead={})
+        train(model, leg, recipe, data=named, folder=folder, seed=7, device="cpu")
     except Stopped:
         sys.exit(ASKED)
     except InputError as error:
@@ -105,20 +109,26 @@ def _child(stage: str, folder: Path, data: Path | None, fault: Fault | None) -> 
     model.save_pretrained(folder / MODEL, overwrite=True)
 
 
-def _prepare(fault: Fault, folder: Path) -> None:
-    step_as_it_is, save_as_it_is = Trainer.train_step, Trainer.save
+def _prepare(fault: Fault) -> None:
+    train_as_it_is, save_as_it_is = Run.train, Run.save
 
-    def train_step(self: Trainer) -> dict[str, float]:
-        if self.folder == folder and self.step == fault.step:  # not in the check before the run
-            _strike(fault, folder)
-        return step_as_it_is(self)
+    def train(self: Run) -> None:
+        step_as_it_is = self.trainer.train_step
 
-    def save(self: Trainer) -> None:
-        if fault.kind == "kill in save" and self.step == fault.step:
+        def train_step() -> dict[str, float]:
+            if self.trainer.step == fault.step:
+                _strike(fault, self.folder)
+            return step_as_it_is()
+
+        self.trainer.train_step = train_step  # type: ignore[method-assign]
+        train_as_it_is(self)
+
+    def save(self: Run) -> None:
+        if fault.kind == "kill in save" and self.trainer.step == fault.step:
             _kill_at_value(20)
         save_as_it_is(self)
 
-    Trainer.train_step, Trainer.save = train_step, save  # type: ignore[method-assign]
+    Run.train, Run.save = train, save  # type: ignore[method-assign]
 
 
 def _strike(fault: Fault, folder: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kinema.noise import Noise
 from kinema.training.objective import Batch, Logs, Objective
 from kinema.training.recipe import Recipe
+from kinema.training.run import Run
 from kinema.training.trainer import Trainer
 
 RECIPE = Recipe(
@@ -109,12 +110,17 @@ def source(samples: tuple[int, ...]) -> dict[str, Tensor]:
     return {"x": x, "y": 2 * x.sum(1, keepdim=True) + 1}
 
 
-def trainer(objective: Objective, folder: Path, **changes: Any) -> Trainer:
+def trainer(objective: Objective, **changes: Any) -> Trainer:
     """A trainer on `source` by `RECIPE` with changes."""
     seed = changes.pop("seed", 0)
-    recipe = replace(RECIPE, **changes)
-    held_out = source(tuple(range(100, 100 + recipe.held_out)))
-    return Trainer(objective, source, held_out, recipe, folder=folder, seed=seed, device="cpu")
+    return Trainer(objective, source, replace(RECIPE, **changes), seed=seed, device="cpu")
+
+
+def run(objective: Objective, folder: Path, **changes: Any) -> Run:
+    """The run of such a trainer in a folder; its sheets are empty."""
+    made = trainer(objective, **changes)
+    held_out = source(tuple(range(100, 100 + made.recipe.held_out)))
+    return Run(made, folder, held_out=held_out, sheet=Path.touch)
 
 
 def weights(objective: nn.Module) -> dict[str, Tensor]:

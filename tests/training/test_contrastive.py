@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -69,9 +68,9 @@ def test_the_margin_loss_is_its_formula_without_the_diagonal() -> None:
     assert float(max_margin(torch.eye(3), margin=1.0)) == 0
 
 
-def test_a_small_model_learns_which_rows_belong_together(tmp_path: Path) -> None:
+def test_a_small_model_learns_which_rows_belong_together() -> None:
     made = objective()
-    trainer = Trainer(made, lambda _: BATCH, BATCH, RECIPE, folder=tmp_path, seed=0, device="cpu")
+    trainer = Trainer(made, lambda _: BATCH, RECIPE, seed=0, device="cpu")
     logs = [trainer.train_step() for _ in range(RECIPE.steps)]
     assert logs[0]["retriever/R@1"] < 1
     assert logs[-1]["retriever/R@1"] == 1
@@ -95,7 +94,7 @@ def test_held_out_numbers_tell_loss_chance_and_recall() -> None:
     )
 
 
-def test_batches_may_not_be_split(tmp_path: Path) -> None:
+def test_batches_may_not_be_split() -> None:
     recipe = replace(RECIPE, accumulate=2)
     with pytest.raises(InputError, match="accumulate=1, not 2: every other row of the batch"):
-        Trainer(objective(), lambda _: BATCH, BATCH, recipe, folder=tmp_path, seed=0, device="cpu")
+        Trainer(objective(), lambda _: BATCH, recipe, seed=0, device="cpu")

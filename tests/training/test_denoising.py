@@ -11,7 +11,7 @@ from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes.edm import EDM, v_scaling
 from kinema.systems.ltx_video import LTXVideo
-from kinema.training.denoising import LEVELS, DenoisingObjective
+from kinema.training.denoising import LEVELS, DenoisingObjective, Prepared
 from kinema.training.objective import Batch
 from kinema.training.stage import Data
 
@@ -28,7 +28,7 @@ def model() -> LTXVideo:
 def reading(model: LTXVideo, tmp_path_factory: pytest.TempPathFactory) -> Data:
     folder = tmp_path_factory.mktemp("latents")
     write_latents(folder, model)
-    return model.STAGES["generator"].data(model, RECIPE, str(folder))
+    return model.STAGES["generator"].read(model, RECIPE, str(folder))
 
 
 def objective(model: LTXVideo) -> DenoisingObjective:
@@ -63,8 +63,8 @@ def test_times_captions_and_drops_are_keyed(model: LTXVideo, reading: Data) -> N
 def test_text_is_dropped_as_often_as_the_configuration_says(model: LTXVideo, reading: Data) -> None:
     made = objective(model)
     samples = tuple(range(300))
-    _, conditions = made.prepare(reading.source(samples), Noise(0, samples))
-    words = conditions["text"].mask.sum(1)
+    (prepared,) = made.prepare(reading.source(samples), Noise(0, samples))
+    words = prepared.conditions["text"].mask.sum(1)
     dropped = float((words == 1).float().mean())  # the begin token alone
     assert dropped == pytest.approx(RECIPE.text_drop, abs=0.05)
     assert len(words.unique()) > 5, "always the same caption of a clip"
@@ -83,8 +83,8 @@ def test_held_out_levels_are_the_process_s_own() -> None:
     process = EDM(sigma_data=0.5, sigma_max=80.0, P_mean=0.0, P_std=1.0, preconditioning=v_scaling)
     network, data = Silent(3, 3), 0.5 * NOISE.normal((4, 2000, 3), "data")
 
-    def prepare(batch: Batch, noise: Noise) -> tuple[Tensor, Conditions]:
-        return data, Conditions({})
+    def prepare(batch: Batch, noise: Noise) -> list[Prepared]:
+        return [Prepared(x0=data, conditions=Conditions({}), noise=noise)]
 
     made = DenoisingObjective({"net": network}, predict="net", process=process, prepare=prepare)
     logs = made.held_out({}, NOISE)

@@ -19,17 +19,17 @@ WORLD = Shapes(seed=4, split="train", **OPTIONS)
 
 def test_the_key_names_codec_world_and_options() -> None:
     codec = fresh().codec
-    key = latent_key(codec, WORLD)
+    key = latent_key(codec, WORLD, 3)
     assert key.codec == digest(codec)
     assert json.loads(key.source) == {"world": "shapes", "seed": 4, "split": "train", **OPTIONS}
-    assert (key.num_frames, key.height, key.width, key.fps) == (9, 32, 32, 12.0)
+    assert (key.num_frames, key.height, key.width, key.fps, key.stills) == (9, 32, 32, 12.0, 3)
 
 
 @torch.no_grad()
 def test_samples_come_in_order_whatever_the_batch() -> None:
     codec = fresh().codec
     one, three = (
-        list(encode_world(codec, WORLD, range(2, 7), batch_size=size, device="cpu"))
+        list(encode_world(codec, WORLD, range(2, 7), stills=0, batch_size=size, device="cpu"))
         for size in (1, 3)
     )
     assert len(one) == len(three) == 5
@@ -45,4 +45,32 @@ def test_samples_come_in_order_whatever_the_batch() -> None:
 def test_a_size_that_the_codec_cannot_take_is_refused() -> None:
     world = Shapes(seed=0, split="train", **{**OPTIONS, "num_frames": 8})
     with pytest.raises(InputError, match="frames must be a multiple of 8 plus 1"):
-        list(encode_world(fresh().codec, world, range(1), batch_size=1, device="cpu"))
+        list(encode_world(fresh().codec, world, range(1), stills=0, batch_size=1, device="cpu"))
+
+
+@torch.no_grad()
+def test_stills_are_frames_that_were_encoded_alone() -> None:
+    codec = fresh().codec
+    one, three = (
+        list(encode_world(codec, WORLD, range(2, 7), stills=3, batch_size=size, device="cpu"))
+        for size in (1, 3)
+    )
+    chosen = set()
+    for index, a, b in zip(range(2, 7), one, three):
+        assert list(a.stills) == list(b.stills)
+        assert len(a.stills) == 3
+        assert all(1 <= number < 9 for number in a.stills), "the first latent frame is that of 0"
+        chosen.add(tuple(a.stills))
+        clip = torch.from_numpy(WORLD.sample(index).clip.to_float())[None]
+        for number, still in a.stills.items():
+            expected = codec.encode(clip[:, :, number : number + 1])[0, :, 0]
+            torch.testing.assert_close(still, expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(still, b.stills[number], rtol=1e-5, atol=1e-5)
+    assert len(chosen) == 5, "every clip has the same frames"
+
+
+def test_more_stills_than_frames_are_refused() -> None:
+    with pytest.raises(
+        InputError, match="9 frames have no 9 frames after the first; lower --stills"
+    ):
+        list(encode_world(fresh().codec, WORLD, range(1), stills=9, batch_size=1, device="cpu"))

@@ -146,7 +146,7 @@ def test_films_have_frames_alone() -> None:
 
     film = {name: BATCH[name] for name in ("image", "real")}
     oracle = objective(true("image").roll(-1, 1))
-    assert list(oracle.trained("video")) == ["watching.policy.weight", "watching.policy.bias"]
+    assert list(oracle.trained("video")) == ["networks.policy.weight", "networks.policy.bias"]
     loss, logs = oracle.loss("video", film, 0, NOISE)
     assert loss == logs["loss"] == 0
     logs = objective(true("image")).held_out(film, NOISE)

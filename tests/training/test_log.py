@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from torch.utils.tensorboard.writer import SummaryWriter  # noqa: F401 (the package is installed)
 
-from kinema.training.log import Log
-from kinema.training.trainer import read_log
+from kinema.training.log import Log, read_log
 
 
 def test_lines_keep_all_digits(tmp_path: Path) -> None:

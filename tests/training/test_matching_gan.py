@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -150,7 +149,7 @@ def test_the_critics_do_not_move_the_generator() -> None:
 
 
 def start(objective: MatchingGAN, recipe: Recipe) -> Trainer:
-    return Trainer(objective, lambda _: BATCH, BATCH, recipe, folder=Path(), seed=0, device="cpu")
+    return Trainer(objective, lambda _: BATCH, recipe, seed=0, device="cpu")
 
 
 def test_critics_learn_to_tell_and_the_generator_to_please() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from nano_stage import fresh, recipe_of, write_latents
@@ -12,19 +15,19 @@ from small_objectives import (
     Line,
     Unused,
     Zeroed,
+    run,
     same,
     source,
     weights,
 )
 
 from kinema.errors import InputError
-from kinema.training import preflight
+from kinema.training import checkpoint, preflight
 from kinema.training.objective import Objective
 
 
-def check(objective: Objective, dead: dict[str, str] | None = None) -> None:
-    held_out = source(tuple(range(100, 104)))
-    preflight.check(objective, source, held_out, RECIPE, dead=dead or {}, device="cpu")
+def check(objective: Objective, dead: dict[str, str] | None = None) -> preflight.Cost:
+    return preflight.check(objective, source, RECIPE, dead=dead or {}, device="cpu")
 
 
 @pytest.mark.parametrize("objective", [Line, Game])
@@ -61,11 +64,48 @@ def test_the_objective_stays_as_it_is(stage: str, tmp_path_factory: pytest.TempP
     write_latents(folder, model)
     plan, recipe = model.STAGES[stage], recipe_of(stage)
     objective = plan.objective(model, recipe)
-    reading = plan.data(model, recipe, str(folder) if stage == "generator" else None)
+    reading = plan.read(model, recipe, str(folder) if stage == "generator" else None)
     before, parts = weights(objective), weights(model.parts)
     random = torch.get_rng_state()
-    preflight.check(objective, reading.source, reading.held_out, recipe, dead={}, device="cpu")
+    preflight.check(objective, reading.source, recipe, dead={}, device="cpu")
     assert same(weights(objective), before)
     assert same(weights(model.parts), parts)
     assert torch.equal(torch.get_rng_state(), random)
     assert all(parameter.grad is None for parameter in objective.parameters())
+
+
+def test_a_rate_that_moves_little_passes_where_the_loss_need_only_fall() -> None:
+    slow = replace(RECIPE, learning_rate=1e-5)
+    given = {"dead": {}, "device": "cpu"}
+    with pytest.raises(InputError, match="cannot be overfitted"):
+        preflight.check(Line(), source, slow, **given)
+    preflight.check(Line(), source, slow, enough=1.0, **given)
+    with pytest.raises(InputError, match="cannot be overfitted"):
+        preflight.check(Climbing(), source, slow, enough=1.0, **given)
+
+
+def test_it_tells_what_a_run_costs(tmp_path: Path) -> None:
+    cost = check(Game())
+    assert 0 < cost.seconds < 1
+    assert cost.memory is not None
+    assert 50e6 < cost.memory < 20e9
+    saved = run(Game(), tmp_path)
+    saved.trainer.step = RECIPE.steps - 1  # both players move
+    saved.trainer.train_step()
+    saved.save()
+    tensors, _ = checkpoint.load(checkpoint.path_of(tmp_path, saved.trainer.step))
+    assert cost.checkpoint == sum(tensor.nbytes for tensor in tensors.values())
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "memory", "said"),
+    [
+        (400, 0.1, None, "cost: 400 steps of 0.1 s are 40.0 seconds, beside the reports; two chec"),
+        (400, 1.07, 2_480_000_000, "are 7.1 minutes, beside the reports; at most 2.48 GB of mem"),
+        (20_000, 2.0, None, "cost: 20000 steps of 2 s are 11.1 hours, beside"),
+    ],
+)
+def test_the_cost_is_one_line(steps: int, seconds: float, memory: int | None, said: str) -> None:
+    told = preflight.Cost(seconds, memory, 56_400_000).told(replace(RECIPE, steps=steps))
+    assert said in told
+    assert told.endswith("two checkpoints of 56 MB")

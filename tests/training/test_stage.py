@@ -11,8 +11,8 @@ from nano_stage import fresh, recipe_of, write_latents
 from torch import nn
 
 from kinema.errors import InputError
+from kinema.training.log import read_log
 from kinema.training.stage import compile_modules, train
-from kinema.training.trainer import read_log
 
 
 def test_a_module_to_compile_must_exist() -> None:
@@ -46,7 +46,6 @@ def test_a_run_that_cannot_learn_leaves_nothing_but_an_error(tmp_path: Path) -> 
             folder=tmp_path / "run",
             seed=0,
             device="cpu",
-            dead={},
         )
     assert not (tmp_path / "run").exists()
 
@@ -56,7 +55,7 @@ def test_the_system_holds_the_average_afterwards(tmp_path: Path) -> None:
     write_latents(tmp_path / "latents", model)
     recipe = replace(recipe_of("generator"), steps=2, report_every=2, ema=0.0)
     run = {"data": str(tmp_path / "latents"), "folder": tmp_path / "run", "seed": 0}
-    train(model, model.STAGES["generator"], recipe, device="cpu", dead={}, **run)
+    train(model, model.STAGES["generator"], recipe, device="cpu", **run)
     assert not model.transformer.training
     assert len(read_log(tmp_path / "run")) == 3
     moved = model.transformer.patchify_proj.weight != start.transformer.patchify_proj.weight

@@ -8,28 +8,59 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_objectives import RECIPE, Exploding, Game, Line, same, source, trainer, weights
-from torch import nn
+from small_objectives import (
+    RECIPE,
+    Exploding,
+    Game,
+    Line,
+    run,
+    same,
+    source,
+    trainer,
+    weights,
+)
+from torch import Tensor, nn
 
 from kinema.errors import InputError
+from kinema.noise import Noise
 from kinema.training import checkpoint
 from kinema.training.ema import EMA
-from kinema.training.trainer import StopSignal, Trainer, optimizer, read_log
-
-
-def no_sheet(path: Path) -> None:
-    path.touch()
+from kinema.training.fit import fit
+from kinema.training.log import read_log
+from kinema.training.objective import Batch, Logs
+from kinema.training.run import StopSignal
+from kinema.training.trainer import Trainer, optimizer
 
 
 def test_a_line_is_fitted(tmp_path: Path) -> None:
-    running = trainer(Line(), tmp_path, steps=400, report_every=400, save_every=400, decay=0.3)
-    running.run(sheet=no_sheet)
+    run(Line(), tmp_path, steps=400, report_every=400, save_every=400, decay=0.3).train()
     logs = read_log(tmp_path)
     assert logs[0]["line/loss"] > 4
     assert logs[-1]["held_out/loss"] < 0.3
 
 
-def test_it_trains_the_samples_in_order(tmp_path: Path) -> None:
+class Alone(Line):
+    """The line, with the data of its own."""
+
+    def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
+        assert batch == {}
+        return super().loss(player, source(noise.samples), step, noise)
+
+
+def test_a_fit_is_the_same_training_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    alone, whole = Alone(), run(Line(), tmp_path / "run")
+    fit(alone, RECIPE, seed=0, device="cpu")
+    whole.train()
+    whole.trainer.finish()
+    assert same(weights(alone), weights(whole.trainer.objective))
+    assert not alone.training
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_it_trains_the_samples_in_order() -> None:
     seen = []
 
     def watched(samples: tuple[int, ...]) -> dict[str, torch.Tensor]:
@@ -37,26 +68,24 @@ def test_it_trains_the_samples_in_order(tmp_path: Path) -> None:
         return source(samples)
 
     recipe = replace(RECIPE, accumulate=2)
-    running = Trainer(
-        Line(), watched, source((0,) * 4), recipe, folder=tmp_path, seed=0, device="cpu"
-    )
+    running = Trainer(Line(), watched, recipe, seed=0, device="cpu")
     for running.step in range(2):
         running.train_step()
     assert seen == [(0, 1), (2, 3), (4, 5), (6, 7)]
 
 
-def test_accumulated_equals_whole(tmp_path: Path) -> None:
+def test_accumulated_equals_whole() -> None:
     one, split = Line(), Line()
-    first = trainer(one, tmp_path).train_step()
-    second = trainer(split, tmp_path, accumulate=4).train_step()
+    first = trainer(one).train_step()
+    second = trainer(split, accumulate=4).train_step()
     assert second["line/loss"] == pytest.approx(first["line/loss"], rel=1e-6)
     assert second["line/gradient_norm"] == pytest.approx(first["line/gradient_norm"], rel=1e-6)
     torch.testing.assert_close(split.line.weight, one.line.weight)
 
 
-def test_a_player_moves_in_its_turn_only(tmp_path: Path) -> None:
+def test_a_player_moves_in_its_turn_only() -> None:
     game, line = Game(), Line()
-    playing, alone = trainer(game, tmp_path), trainer(line, tmp_path)
+    playing, alone = trainer(game), trainer(line)
     for step in range(6):
         playing.step = alone.step = step
         before = weights(game.mirror)
@@ -68,19 +97,19 @@ def test_a_player_moves_in_its_turn_only(tmp_path: Path) -> None:
 
 
 def test_resumed_equals_whole(tmp_path: Path) -> None:
-    whole = trainer(Game(), tmp_path / "whole", accumulate=2, save_every=3)
-    whole.run(sheet=no_sheet)
-    cut = trainer(Game(), tmp_path / "cut", accumulate=2, save_every=3)
-    for cut.step in range(6):
-        cut.train_step()
-    cut.step = 6
+    whole = run(Game(), tmp_path / "whole", accumulate=2, save_every=3)
+    whole.train()
+    cut = run(Game(), tmp_path / "cut", accumulate=2, save_every=3)
+    for cut.trainer.step in range(6):
+        cut.trainer.train_step()
+    cut.trainer.step = 6
     cut.save()
-    resumed = trainer(Game(), tmp_path / "cut", accumulate=2, save_every=3)
+    resumed = run(Game(), tmp_path / "cut", accumulate=2, save_every=3)
     assert resumed.resume()
-    assert resumed.step == 6
-    resumed.run(sheet=no_sheet)
-    assert same(weights(resumed.objective), weights(whole.objective))
-    assert same(resumed.ema.average, whole.ema.average)
+    assert resumed.trainer.step == 6
+    resumed.train()
+    assert same(weights(resumed.trainer.objective), weights(whole.trainer.objective))
+    assert same(resumed.trainer.ema.average, whole.trainer.ema.average)
     assert same(
         checkpoint.load(checkpoint.path_of(tmp_path / "cut", 10))[0],
         checkpoint.load(checkpoint.path_of(tmp_path / "whole", 10))[0],
@@ -97,53 +126,64 @@ def test_resumed_equals_whole(tmp_path: Path) -> None:
     ],
 )
 def test_another_run_is_not_resumed(tmp_path: Path, changes: dict[str, float], said: str) -> None:
-    trainer(Line(), tmp_path, steps=5).run(sheet=no_sheet)
+    run(Line(), tmp_path, steps=5).train()
     with pytest.raises(InputError, match=said):
-        trainer(Line(), tmp_path, **changes).resume()
+        run(Line(), tmp_path, **changes).resume()
 
 
 def test_another_model_is_not_resumed(tmp_path: Path) -> None:
-    trainer(Line(), tmp_path, steps=5).run(sheet=no_sheet)
+    run(Line(), tmp_path, steps=5).train()
     with pytest.raises(InputError, match="trains another model"):
-        trainer(Game(), tmp_path).resume()
+        run(Game(), tmp_path).resume()
 
 
 def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
-    trainer(Line(), tmp_path, steps=5).run(sheet=no_sheet)
-    longer = trainer(Line(), tmp_path)
+    run(Line(), tmp_path, steps=5).train()
+    longer = run(Line(), tmp_path)
     assert longer.resume()
-    longer.run(sheet=no_sheet)
+    longer.train()
     steps = [line["step"] for line in read_log(tmp_path) if "line/loss" in line]
     assert steps == list(range(10))
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path: Path) -> None:
-    running = trainer(Exploding(), tmp_path, save_every=1)
+    running = run(Exploding(), tmp_path, save_every=1)
     with pytest.raises(InputError, match=r"gradient of line is .* at step 3; lower the learning"):
-        running.run(sheet=no_sheet)
+        running.train()
     tensors, values = checkpoint.load(checkpoint.path_of(tmp_path, 3))
     assert values["step"] == 3
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
-    assert all(torch.isfinite(value).all() for value in weights(running.objective).values())
+    assert all(torch.isfinite(value).all() for value in weights(running.trainer.objective).values())
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    running = trainer(Line(), tmp_path)
+def test_a_loss_that_is_not_finite_stops_the_run() -> None:
+    running = trainer(Line())
     with torch.no_grad():
         running.objective.line.bias.fill_(float("nan"))
     with pytest.raises(InputError, match="loss of line is nan at step 0; lower the learning rate"):
-        running.run(sheet=no_sheet)
+        running.train_step()
 
 
-def test_bfloat16_changes_activations_only(tmp_path: Path) -> None:
+def test_bfloat16_changes_activations_only() -> None:
     half, full = Line(), Line()
     losses = [
-        trainer(half, tmp_path, precision="bfloat16").train_step()["line/loss"],
-        trainer(full, tmp_path).train_step()["line/loss"],
+        trainer(half, precision="bfloat16").train_step()["line/loss"],
+        trainer(full).train_step()["line/loss"],
     ]
     assert half.line.weight.dtype == torch.float32
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_a_nano_recipe_is_short_and_keeps_the_rest() -> None:
+    recipe = replace(RECIPE, steps=100, ema=0.5)
+    few = recipe.nano(batch_size=2, clip_norm=3.0)
+    assert (few.steps, few.batch_size, few.held_out, few.clip_norm) == (8, 2, 2, 3.0)
+    assert few.report_every < few.steps
+    assert few.save_every < few.steps
+    kept = ("learning_rate", "warmup", "decay", "ema")
+    assert all(getattr(few, name) == getattr(recipe, name) for name in kept)
+    assert recipe.nano(batch_size=2, steps=5).steps == 5
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kinema.errors import InputError
 from kinema.nn.wavelets import haar_3d
 from kinema.noise import Noise
-from kinema.training.vae_gan import STATISTICS_RATE, VAEGAN, Critic, psnr
+from kinema.training.vae_gan import STATISTICS_RATE, VAEGAN, Critic
 
 CLIPS = Noise(1, (0, 1)).uniform((2, 3, 9, 32, 32), "clips") * 2 - 1
 NOISE = Noise(0, (0, 1))
@@ -147,11 +147,3 @@ def test_a_decoder_without_time_decodes_without_noise() -> None:
     game = VAEGAN(codec, recipe_of("codec").loss).eval()
     z = codec.encode(CLIPS)
     torch.testing.assert_close(game.decode_noised(z, torch.full((2,), 0.2), NOISE), codec.decode(z))
-
-
-def test_psnr_in_decibels() -> None:
-    x = torch.zeros(2, 3, 1, 4, 4)
-    y = x.clone()
-    y[0] += 0.2
-    y[1] += 2.0
-    assert psnr(x, y).tolist() == pytest.approx([20.0, 0.0], abs=1e-4)

@@ -108,7 +108,7 @@ def test_names_go_through_the_map(tmp_path):
     assert_loaded(module, state())
 
 
-@pytest.mark.parametrize("ending", [".pt", ".ckpt", ".bin", ".pth"])
+@pytest.mark.parametrize("ending", [".pt", ".ckpt", ".bin", ".pth", ".pickle"])
 @pytest.mark.parametrize("nest", [None, "state_dict", "model", "module"])
 def test_pickled_tensors_are_read(tmp_path, ending, nest):
     path = tmp_path / f"small{ending}"

@@ -15,6 +15,7 @@ from kinema.weights.keymap import (
     Prefix,
     Rename,
     Split,
+    Squeeze,
     compare,
     lazy,
 )
@@ -28,6 +29,7 @@ EVERY_RULE = KeyMap(
     Merge(("blocks.{i}.gate.*", "blocks.{i}.up.*"), "blocks.{i}.ff.*", 0),
     Permute("blocks.{i}.conv.kernel", (4, 3, 0, 1, 2)),
     Rename("*.conv.kernel", "*.conv.weight"),
+    Squeeze("blocks.{i}.mix.weight"),
 )
 
 
@@ -41,6 +43,7 @@ def theirs(num_layers: int, width: int) -> dict[str, torch.Tensor]:
             f"model.layers.{i}.gate.weight": (2 * width, width),
             f"model.layers.{i}.up.weight": (2 * width, width),
             f"model.layers.{i}.conv.kernel": (3, 2, 1, width, 2 * width),
+            f"model.layers.{i}.mix.weight": (2 * width, width, 1, 1),
         }
     return {key: torch.randn(shape) for key, shape in shapes.items()}
 
@@ -89,6 +92,8 @@ def test_values_go_where_the_rules_say():
     kernel = official["model.layers.0.conv.kernel"]
     assert ours["blocks.0.conv.weight"].shape == (6, 3, 3, 2, 1)
     assert ours["blocks.0.conv.weight"][5, 2, 1, 0, 0] == kernel[1, 0, 0, 2, 5]
+    mix = official["model.layers.1.mix.weight"]
+    assert torch.equal(ours["blocks.1.mix.weight"], mix.reshape(6, 3))
     assert "vae.conv.weight" not in ours
     assert "conv.weight" not in ours
 
@@ -125,6 +130,8 @@ def test_a_shape_reads_as_a_tensor_without_memory():
         (KeyMap(Merge(("a", "b"), "c", 0)), {"a": (1,)}, "c needs 2 tensors"),
         (KeyMap(Merge(("a", "b"), "c", 0)), {"a": (1,), "b": (2,)}, "c needs 2 tensors"),
         (KeyMap(Permute("a", (1, 0))), {"a": (1, 2, 3)}, "a (1, 2, 3) must have 2 axes"),
+        (KeyMap(Squeeze("a")), {"a": (4, 4, 3, 3)}, "a (4, 4, 3, 3) is no 1x1 convolution"),
+        (KeyMap(Squeeze("a")), {"a": (4, 4)}, "a (4, 4) is no 1x1 convolution"),
     ],
 )
 def test_what_does_not_fit_a_rule_is_named(keymap, shapes, named):
@@ -135,6 +142,11 @@ def test_what_does_not_fit_a_rule_is_named(keymap, shapes, named):
     with pytest.raises(InputError) as error:
         keymap.to_ours(shapes)
     assert named in str(error.value)
+
+
+def test_what_is_no_linear_layer_of_ours_is_not_made_a_convolution():
+    with pytest.raises(InputError, match=r"a \(4, 4, 1\) is no linear layer"):
+        KeyMap(Squeeze("a")).to_theirs({"a": (4, 4, 1)})
 
 
 def test_colliding_names_are_refused():

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from kinema.clip import Clip
+from kinema.config import from_dict
 from kinema.errors import InputError
 from kinema.worlds.folder import METADATA, SHEET, WORLD, read_metadata, write_folder
 from kinema.worlds.shapes import Shapes
+from kinema.worlds.world import SceneGraph
 
 
 def world(seed: int = 5) -> Shapes:
@@ -33,11 +35,14 @@ def test_everything_is_there_and_true(tmp_path):
     assert second["index"] == 12
     assert second["captions"] == list(sample.captions)
     assert second["labels"] == sample.labels
-    np.testing.assert_allclose(second["boxes"], sample.boxes, atol=6e-4)
-    np.testing.assert_allclose(second["tracks"], sample.tracks, atol=6e-4)
+    assert second["detailed"] == sample.detailed
+    assert from_dict(SceneGraph, second["graph"]) == sample.graph
+    np.testing.assert_allclose(second["boxes"], sample.boxes.xyxy, atol=6e-4)
+    np.testing.assert_allclose(second["tracks"], sample.tracks.xy, atol=6e-4)
+    assert second["visible"] == sample.tracks.visible.tolist()
     assert (folder / "000012.txt").read_text() == sample.captions[0] + "\n"
     with np.load(folder / "000012.masks.npz") as file:
-        assert (file["masks"] == sample.masks).all()
+        assert (file["masks"] == sample.masks.x).all()
     clip = Clip.read(folder / "000012.mp4")
     assert clip.frames.shape == (6, 32, 48, 3)
     assert clip.fps == 12.0
@@ -46,6 +51,17 @@ def test_everything_is_there_and_true(tmp_path):
     assert described == {"name": "shapes", **world().options}
     with Image.open(folder / SHEET) as sheet:
         assert np.ptp(np.asarray(sheet)) > 200
+
+
+def test_what_is_out_of_the_frame_has_no_box(tmp_path):
+    zooming = Shapes(
+        seed=0, split="all", num_frames=25, height=32, width=32, fps=12.0, level=2, camera="zoom"
+    )
+    write_folder(zooming, range(6), tmp_path)
+    told = [box for entry in read_metadata(tmp_path) for boxes in entry["boxes"] for box in boxes]
+    assert [None] * 4 in told
+    boxes = np.concatenate([zooming.sample(i).boxes.xyxy.reshape(-1, 4) for i in range(6)])
+    np.testing.assert_allclose(np.array(told, float), boxes, atol=6e-4)
 
 
 def test_finished_clips_are_skipped(tmp_path):

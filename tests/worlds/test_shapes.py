@@ -1,4 +1,4 @@
-"""The world `shapes`: what it says of its clips is true, and one frame does not tell the motion."""
+"""The world `shapes`, level one: what it says is true, and one frame does not tell the motion."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ import numpy as np
 import pytest
 
 from kinema.errors import InputError
-from kinema.worlds import World, load, palette
-from kinema.worlds.drawing import SHAPES
-from kinema.worlds.shapes import ATTRIBUTES, VOCABULARY, Shapes, combinations
+from kinema.worlds import World, backgrounds, load, palette
+from kinema.worlds.motions import PATHS
+from kinema.worlds.outlines import SHAPES
+from kinema.worlds.shapes import ATTRIBUTES, VOCABULARY, Shapes
+from kinema.worlds.shapes_captions import canonical
+from kinema.worlds.shapes_splits import combinations
 
 SMALL = {"seed": 3, "split": "all", "num_frames": 25, "height": 96, "width": 96, "fps": 12.0}
 SAMPLES = 300
+NAMES = ATTRIBUTES | {
+    "scene": ("one",),
+    "motion": tuple(PATHS),
+    "background_kind": backgrounds.PLAIN,
+    "camera": ("static",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +39,9 @@ def digest(world: World, indices: tuple[int, ...]) -> str:
     found = hashlib.sha256()
     for index in indices:
         s = world.sample(index)
-        for array in (s.clip.frames, s.tracks, s.boxes, s.masks):
+        for array in (s.clip.frames, s.tracks.xy, s.boxes.xyxy, s.masks.x, s.flow):
             found.update(array.tobytes())
-        found.update(repr((s.captions, s.labels)).encode())
+        found.update(repr((s.captions, s.detailed, s.labels, s.graph)).encode())
     return found.hexdigest()
 
 
@@ -64,10 +73,11 @@ def test_sizes_and_types():
     assert s.clip.frames.shape == (7, 50, 81, 3)
     assert s.clip.frames.dtype == np.uint8
     assert s.clip.fps == 8.0
-    assert s.masks.shape == (7, 50, 81)
-    assert s.masks.dtype == bool
-    assert (s.tracks.shape, s.boxes.shape) == ((7, 2), (7, 4))
-    assert s.tracks.dtype == s.boxes.dtype == np.float32
+    assert s.masks.x.shape == (7, 1, 50, 81)
+    assert (s.tracks.xy.shape, s.boxes.xyxy.shape) == ((7, 1, 2), (7, 1, 4))
+    assert s.tracks.visible.all()
+    assert s.flow.shape == (6, 50, 81, 2)
+    assert s.flow.dtype == np.float32
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 200), (240, 135)])
@@ -75,16 +85,16 @@ def test_any_size(size):
     world = Shapes(seed=0, split="all", num_frames=5, height=size[0], width=size[1], fps=24.0)
     for i in range(40):
         s = world.sample(i)
-        assert s.masks.any(axis=(1, 2)).all()
+        assert s.masks.x.any(axis=(2, 3)).all()
 
 
 def test_samples_travel_between_processes():
     s = Shapes(**SMALL).sample(0)
-    assert (pickle.loads(pickle.dumps(s)).masks == s.masks).all()
+    assert (pickle.loads(pickle.dumps(s)).masks.x == s.masks.x).all()
 
 
 def test_every_label_occurs(samples):
-    for attribute, names in ATTRIBUTES.items():
+    for attribute, names in NAMES.items():
         if attribute == "background":
             found = {n for s in samples for n in s.labels["background"].split(" to ")}
         else:
@@ -95,7 +105,7 @@ def test_every_label_occurs(samples):
 def test_color_is_seen(samples):
     right = 0
     for s in samples:
-        inside = s.clip.frames[0][s.masks[0]]
+        inside = s.clip.frames[0][s.masks.x[0, 0]]
         right += palette.nearest(np.median(inside, axis=0)) == s.labels["color"]
     assert right >= 0.99 * SAMPLES
 
@@ -103,7 +113,7 @@ def test_color_is_seen(samples):
 def test_size_is_seen(samples):
     area = {size: [] for size in ATTRIBUTES["size"]}
     for s in samples:
-        area[s.labels["size"]].append((s.labels["shape"], s.masks[0].sum()))
+        area[s.labels["size"]].append((s.labels["shape"], s.masks.x[0, 0].sum()))
     for shape in ATTRIBUTES["shape"]:
         sizes = [[a for name, a in area[size] if name == shape] for size in ATTRIBUTES["size"]]
         assert max(sizes[0]) < 0.7 * min(sizes[1])
@@ -133,7 +143,7 @@ def test_distance_is_a_distance(name):
 
 def test_motion_is_told_by_the_track(samples):
     for s in samples:
-        assert recognized(s.tracks) == s.labels["motion"]
+        assert recognized(s.tracks.xy[:, 0]) == s.labels["motion"]
 
 
 def recognized(tracks: np.ndarray) -> str:
@@ -155,7 +165,7 @@ def test_bounce_stays_above_its_ground(samples):
     """Free fall: the second difference of the height is constant but for the touches."""
     for s in samples:
         if s.labels["motion"] == "bounce":
-            second = np.diff(s.tracks[:, 1].astype(np.float64), n=2)
+            second = np.diff(s.tracks.xy[:, 0, 1].astype(np.float64), n=2)
             assert np.median(second) > 0
             assert (np.abs(second - np.median(second)) < 0.01).sum() >= 15
 
@@ -166,10 +176,10 @@ def test_one_frame_does_not_tell_the_motion():
     Chi-square over 4 x 4 bins, 15 degrees of freedom: 44.3 is exceeded with probability 1e-4.
     """
     world = Shapes(seed=1, split="all", num_frames=12, height=32, width=32, fps=12.0)
-    places = {motion: [] for motion in ATTRIBUTES["motion"]}
+    places = {motion: [] for motion in PATHS}
     for i in range(2400):
         s = world.sample(i)
-        places[s.labels["motion"]].append(s.tracks[[0, -1]] % 32)
+        places[s.labels["motion"]].append(s.tracks.xy[[0, -1], 0] % 32)
     for found in places.values():
         for frame in np.stack(found, axis=1):
             counts, _, _ = np.histogram2d(*frame.T, bins=4, range=[[0, 32], [0, 32]])
@@ -181,17 +191,17 @@ def test_center_and_mask_agree(samples):
     """The mean of the mask on the torus is the track, for the shapes that are symmetric."""
     for s in samples:
         if s.labels["shape"] in ("circle", "square", "cross", "ring"):
-            y, x = np.nonzero(s.masks[0])
+            y, x = np.nonzero(s.masks.x[0, 0])
             angles = 2 * np.pi * (np.stack([x, y]) + 0.5) / 96
             mean = np.angle(np.exp(1j * angles).mean(axis=1)) * 96 / (2 * np.pi)
-            off = (mean - s.tracks[0] + 48) % 96 - 48
+            off = (mean - s.tracks.xy[0, 0] + 48) % 96 - 48
             assert np.abs(off).max() < 0.5
 
 
 def test_boxes_hold_the_piece_with_the_center(samples):
     whole = 0
     for s in samples:
-        for box, mask, center in zip(s.boxes, s.masks, s.tracks % 96):
+        for box, mask, center in zip(s.boxes.xyxy[:, 0], s.masks.x[:, 0], s.tracks.xy[:, 0] % 96):
             assert (box >= 0).all()
             assert (box <= 96).all()
             assert (box[:2] <= center).all()
@@ -209,17 +219,17 @@ def test_boxes_hold_the_piece_with_the_center(samples):
 def test_wrapping_is_smooth(samples):
     """The object's area never jumps, also while it crosses an edge; nor does the picture."""
     for s in samples:
-        area = s.masks.sum(axis=(1, 2)).astype(np.float64)
+        area = s.masks.x[:, 0].sum(axis=(1, 2)).astype(np.float64)
         assert np.ptp(area) <= 0.15 * area.mean() + 6
         changed = np.abs(np.diff(s.clip.frames.astype(np.int16), axis=0)).max(axis=-1) > 8
         assert changed.mean(axis=(1, 2)).max() < 0.25
-        assert s.tracks[0].min() >= 0
-        assert s.tracks[0].max() <= 96
+        assert s.tracks.xy[0].min() >= 0
+        assert s.tracks.xy[0].max() <= 96
 
 
 def test_backgrounds(samples):
     for s in samples:
-        opposite = (int(s.tracks[0, 0]) + 48) % 96  # the shadow does not reach there
+        opposite = (int(s.tracks.xy[0, 0, 0]) + 48) % 96  # the shadow does not reach there
         column = s.clip.frames[0, :, opposite]
         ends = s.labels["background"].split(" to ")
         assert len(ends) == {"flat": 1, "gradient": 2}[s.labels["background_kind"]]
@@ -229,11 +239,11 @@ def test_backgrounds(samples):
 
 
 def test_splits_are_disjoint_and_meet_every_pair():
-    train, kept_out = set(combinations("train")), set(combinations("held_out"))
+    train, kept_out = (set(combinations(split, tuple(PATHS))) for split in ("train", "held_out"))
     assert not train & kept_out
-    assert train | kept_out == set(combinations("all"))
+    assert train | kept_out == set(combinations("all", tuple(PATHS)))
     assert 0.07 < len(kept_out) / 480 < 0.13
-    names = [ATTRIBUTES[a] for a in ("shape", "color", "motion")]
+    names = [NAMES[a] for a in ("shape", "color", "motion")]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert {(c[i], c[j]) for c in train} == set(itertools.product(names[i], names[j]))
 
@@ -244,13 +254,13 @@ def test_split_draws_only_its_own(split):
     drawn = {
         tuple(world.sample(i).labels[a] for a in ("shape", "color", "motion")) for i in range(800)
     }
-    assert drawn <= set(combinations(split))
+    assert drawn <= set(combinations(split, tuple(PATHS)))
     assert len(drawn) > 40
 
 
 def test_captions(samples):
     for s in samples:
-        assert s.captions[0] == Shapes.prompt(s.labels)
+        assert s.captions[0] == canonical(s.graph)
         assert len(set(s.captions)) == len(s.captions) == 4
         for caption in s.captions:
             assert set(caption.split()) <= set(VOCABULARY)
@@ -258,51 +268,6 @@ def test_captions(samples):
             assert s.labels[attribute] in s.captions[0].split()
         for name in s.labels["background"].split(" to "):
             assert name in s.captions[0].split()
-
-
-def test_canonical_captions_tell_all_labels_apart():
-    words = {
-        Shapes.prompt(
-            {
-                "shape": sh,
-                "color": "red",
-                "size": si,
-                "motion": m,
-                "background": b,
-                "background_kind": k,
-            }
-        )
-        for sh in ATTRIBUTES["shape"]
-        for si in ATTRIBUTES["size"]
-        for m in ATTRIBUTES["motion"]
-        for b, k in (("navy", "flat"), ("navy to teal", "gradient"), ("teal to navy", "gradient"))
-    }
-    assert len(words) == 6 * 3 * 8 * 3
-
-
-def test_vocabulary_is_no_larger_than_needed():
-    world = Shapes(seed=0, split="all", num_frames=1, height=16, width=16, fps=12.0)
-    said = {w for i in range(3000) for c in world.sample(i).captions for w in c.split()}
-    assert said == set(VOCABULARY)
-    assert tuple(sorted(VOCABULARY)) == VOCABULARY
-
-
-@pytest.mark.parametrize(
-    ("labels", "caption"),
-    [
-        (
-            ("circle", "red", "small", "left", "navy", "flat"),
-            "a small red circle moves left on a navy background",
-        ),
-        (
-            ("star", "orange", "large", "counterclockwise", "olive to cream", "gradient"),
-            "a large orange star circles counterclockwise on an olive to cream gradient background",
-        ),
-    ],
-)
-def test_prompt(labels, caption):
-    names = ("shape", "color", "size", "motion", "background", "background_kind")
-    assert Shapes.prompt(dict(zip(names, labels))) == caption
 
 
 def test_colors_are_far_apart():

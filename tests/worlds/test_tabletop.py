@@ -261,11 +261,64 @@ def test_a_sample_is_the_episode_as_a_clip() -> None:
     assert (sample.clip.frames[count:] == sample.clip.frames[count - 1]).all()
     assert sample.captions == (str(episode.task),)
     assert sample.labels["success"] == "yes"
-    assert sample.tracks[0] / 32 == pytest.approx(episode.states[0].gripper, abs=1e-6)
-    assert sample.boxes.shape == (40, 4)
-    x, y = sample.tracks[0].astype(int)
-    assert sample.masks[0, y, x]
-    assert sample.masks[0].sum() == pytest.approx(np.pi * (GRIPPER * 32) ** 2, rel=0.25)
+    assert sample.tracks.xy[0, 0] / 32 == pytest.approx(episode.states[0].gripper, abs=1e-6)
+    assert sample.boxes.xyxy.shape == (40, len(sample.graph.objects), 4)
+
+
+SAMPLES = [Tabletop(seed=2, split="all", **OPTIONS).sample(index) for index in range(12)]
+
+
+def test_the_graph_tells_who_is_there_and_when_it_is_done() -> None:
+    for index, sample in enumerate(SAMPLES):
+        episode = Tabletop(seed=2, split="all", **OPTIONS).episode(index)
+        hand, *blocks = sample.graph.objects
+        assert (hand.shape, hand.color) == ("gripper", "white")
+        assert [block.color for block in blocks] == list(episode.states[0].blocks)
+        moved = [
+            color
+            for color, place in episode.states[0].blocks.items()
+            if episode.states[-1].blocks[color] != place
+        ]
+        assert [block.color for block in blocks if block.motions == ("move",)] == moved
+        (relation,) = sample.graph.relations
+        assert relation.name == episode.task.verb
+        assert sample.graph.objects[relation.object].color == episode.task.color
+        (event,) = sample.graph.events
+        assert event.seconds * 8 == pytest.approx(len(episode.actions))
+        assert str(episode.task) in sample.detailed
+        assert all(f"{thing.color}" in sample.detailed for thing in sample.graph.objects)
+
+
+def test_masks_boxes_and_tracks_are_what_is_drawn() -> None:
+    hidden, wrong, count = 0, 0, 0
+    for sample in SAMPLES:
+        masks, frames, visible = sample.masks.x, sample.clip.frames, sample.tracks.visible
+        assert (masks.sum(axis=1) <= 1).all()
+        assert visible[:, 0].all()
+        for number, thing in enumerate(sample.graph.objects):
+            assert palette.nearest(np.median(frames[0][masks[0, number]], axis=0)) == thing.color
+        for number in range(1, len(sample.graph.objects)):
+            for t, (x, y) in enumerate(sample.tracks.xy[:, number]):
+                wrong += masks[t, number, int(y), int(x)] != visible[t, number]
+                hidden += not visible[t, number]
+                count += 1
+        y, x = np.nonzero(masks[0, 0])
+        seen = x.min(), y.min(), x.max() + 1, y.max() + 1
+        np.testing.assert_allclose(sample.boxes.xyxy[0, 0], seen, atol=1)
+    assert hidden > 20
+    assert wrong < 0.05 * count  # the center of its pixel may lie under an edge that it does not
+
+
+def test_flow_is_how_far_things_move() -> None:
+    moved = 0
+    for sample in SAMPLES:
+        steps = np.diff(sample.tracks.xy, axis=0)
+        for number in range(len(sample.graph.objects)):
+            for t, mask in enumerate(sample.masks.x[:-1, number]):
+                assert np.abs(sample.flow[t][mask] - steps[t, number]).max(initial=0) < 1e-5
+                moved += bool(mask.any() and np.abs(steps[t, number]).max() > 0.5)
+        assert not sample.flow[~sample.masks.x[:-1].any(axis=1)].any()
+    assert moved > 100
 
 
 # -- the environment ------------------------------------------------------------------------

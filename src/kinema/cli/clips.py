@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
+from kinema.cli.adapters import Adapters
+from kinema.cli.given import Given
 from kinema.cli.machine import file_of, full_name, load_model, sha256, versions
 from kinema.clip import Clip
 from kinema.config import to_dict
+from kinema.data.clips import to_clip
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.systems.text_to_video import TextToVideo
@@ -38,24 +41,40 @@ class Maker:
         model: ``name:tag``, ``name@path`` or a path.
         device, dtype, threads: as `load_model` takes them.
         sampling: fields of the model's `Sampling` that get another value.
+        adapters: are added to its weights.
+        given: pictures, and a clip to go on from; the same for all clips.
 
     Raises:
-        InputError: the model cannot be loaded, makes no clips from prompts, or none of that size.
+        InputError: the model cannot be loaded, makes no clips from prompts, or none of that size,
+            with these adapters or with what is given.
     """
 
     def __init__(
-        self, model: str, *, device: str, dtype: str, threads: int | None, sampling: dict[str, Any]
+        self,
+        model: str,
+        *,
+        device: str,
+        dtype: str,
+        threads: int | None,
+        sampling: dict[str, Any],
+        adapters: Adapters,
+        given: Given,
     ) -> None:
         loaded = load_model(model, device=device, dtype=dtype, threads=threads)
         self.name, self.device, self.dtype = full_name(model), device, dtype
         if not isinstance(loaded, TextToVideo):
             raise InputError(f"{self.name} makes no clips from prompts; `kinema run` does its job")
-        self.model = loaded
+        self.model, self.adapters = loaded, adapters
+        adapters.merge(loaded)
         self.sampling = replace(self.model.config.sampling, **sampling)
         self.model.latent_shape(self.sampling)  # says early that a size cannot be made
-        self._weights = {
+        self.given = given
+        self.keyframes, self.extension = given.place(self.model, self.name, self.sampling)
+        self._fixed = {
             "model_sha256": sha256(file_of(self.name)),
             "model_digest": digest(self.model.parts),
+            **adapters.settings(),
+            **given.settings(self.keyframes),
         }
 
     def unknown_words(self, prompt: str, negative: str) -> tuple[str, ...]:
@@ -70,20 +89,23 @@ class Maker:
         not depend on the batch.
         """
         noise = Noise(0, tuple(item.seed for item in items))
+        keyframes = {"keyframes": self.keyframes} if self.keyframes else {}
         latents = self.model.latents(
             [item.prompt for item in items],
             noise=noise,
             sampling=self.sampling,
             negative=items[0].negative,
             callback=lambda report: on_step(),
+            **keyframes,
         )
         decoded = self.model.decode(latents, noise=noise, sampling=self.sampling)
-        return [self.model.clip(pixels, self.sampling) for pixels in decoded]
+        clips = [to_clip(pixels, self.sampling.fps) for pixels in decoded]
+        return [self.extension.joined(clip) for clip in clips] if self.extension else clips
 
     def settings(self, item: Item) -> dict[str, Any]:
         """What fixes a clip; equal settings on the same machine give equal bytes."""
         return {
-            **self._weights,
+            **self._fixed,
             "prompt": item.prompt,
             "negative": item.negative,
             "seed": item.seed,
@@ -98,6 +120,8 @@ class Maker:
             "command": self.command(item),
             "model": self.name,
             **self.settings(item),
+            **self.adapters.names(),
+            **self.given.names(),
             "unknown_words": list(item.unknown_words),
             "batch": batch,
             "threads": torch.get_num_threads(),
@@ -122,6 +146,7 @@ class Maker:
             "--threads": torch.get_num_threads(),
         }
         words = [str(word) for pair in options.items() for word in pair]
+        words += [*self.adapters.options(), *self.given.options()]
         if item.prompt.startswith("-"):  # else it would be taken for an option
             return shlex.join(["kinema", "generate", *words, "--", item.prompt])
         return shlex.join(["kinema", "generate", item.prompt, *words])

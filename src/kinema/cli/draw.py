@@ -13,7 +13,10 @@ from kinema.cli.terminal import Overwrite, Seed, invocation, parse_size
 
 def draw(
     context: typer.Context,
-    world: Annotated[str, typer.Argument(metavar="WORLD", help="the name of a world, as shapes")],
+    world: Annotated[
+        str,
+        typer.Argument(metavar="WORLD", help="a world, as shapes or shapes:level=2,camera=pan"),
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="the folder of the clips")],
     count: Annotated[int, typer.Option("--count", min=1, help="of clips")] = 24,
     seed: Seed = 0,
@@ -27,8 +30,8 @@ def draw(
 ) -> None:
     """Write clips of a world, to look at.
 
-    Beside them go captions, labels, boxes, masks and tracks. The same command goes on where it was
-    stopped.
+    Beside them go captions, labels, the scene graph with its events, boxes, masks and tracks. The
+    same command goes on where it was stopped.
     """
     from kinema import worlds
     from kinema.cli.progress import progress

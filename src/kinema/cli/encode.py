@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kinema.data.latents import Encoded
     from kinema.worlds import World
 
-SPLITS = {"train": 0, "held_out": 1}  # and the seeds of their worlds
+SPLITS = ("train", "held_out")
 
 
 def encode(
@@ -29,6 +29,12 @@ def encode(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the cache")],
     count: Annotated[int, typer.Option("--count", min=1, help="clips to train on")] = 16_384,
     held_out: Annotated[int, typer.Option("--held-out", min=1, help="clips held out")] = 256,
+    stills: Annotated[
+        int,
+        typer.Option(
+            "--stills", min=0, help="frames of each clip encoded alone too: training on keyframes"
+        ),
+    ] = 3,
     batch: Annotated[int, typer.Option("--batch", min=1, help="clips encoded at once")] = 16,
     device: Device = "cpu",
     threads: Threads = None,
@@ -40,34 +46,47 @@ def encode(
     `kinema train --data OUTPUT` reads. The same command goes on where it was stopped, and makes an
     existing cache longer.
     """
-    from kinema import worlds
     from kinema.files import check_writable
 
     for split in SPLITS:
         check_writable(output / split / "index.json", overwrite=True)
 
     from kinema.cli.machine import load_model
+    from kinema.data.clips import split_of
 
     loaded = load_model(model, device=device, dtype="float32", threads=threads)
-    if "codec" not in loaded.PARTS:
-        raise InputError(f"{model} has no codec; name a model that encodes clips")
+    codec = codec_of(loaded, model)
     size = loaded.config.sampling
-    codec = loaded.parts["codec"]
     codec.latent_shape(size.num_frames, size.height, size.width)
-    for (split, seed), length in zip(SPLITS.items(), (count, held_out)):
-        world = worlds.load(
-            data,
-            seed=seed,
-            split=split,
-            num_frames=size.num_frames,
-            height=size.height,
-            width=size.width,
-            fps=size.fps,
-        )
+    for split, length in zip(SPLITS, (count, held_out)):
+        world = split_of(data, split, size)
         folder = output / split
-        write_split(codec, world, folder, length, invocation(context), batch=batch, device=device)
-        answer = {"folder": str(folder), "clips": length}
+        write_split(
+            codec,
+            world,
+            folder,
+            length,
+            invocation(context),
+            stills=stills,
+            batch=batch,
+            device=device,
+        )
+        answer = {"folder": str(folder), "clips": length, "stills": stills}
         print(json.dumps(answer) if as_json else f"{length} clips in {folder}", flush=True)
+
+
+def codec_of(loaded: Any, name: str) -> Any:
+    """The network of a model whose latents a stage reads.
+
+    Raises:
+        InputError: no stage reads latents.
+    """
+    stages = getattr(loaded, "STAGES", {}).values()
+    roles = {stage.latents_of for stage in stages if stage.latents_of}
+    if not roles:
+        raise InputError(f"no stage of {name} trains on latents, so there is nothing to encode")
+    (role,) = roles
+    return loaded.parts[role]
 
 
 def write_split(
@@ -77,6 +96,7 @@ def write_split(
     count: int,
     run: Invocation,
     *,
+    stills: int,
     batch: int,
     device: str,
 ) -> None:
@@ -88,7 +108,9 @@ def write_split(
     with progress(count, folder.name, "clips") as advance:
 
         def counted(samples: range) -> Iterator[Encoded]:
-            encoded = encode_world(codec, world, samples, batch_size=batch, device=device)
+            encoded = encode_world(
+                codec, world, samples, stills=stills, batch_size=batch, device=device
+            )
             for sample in encoded:
                 yield sample
                 advance(1)
@@ -96,4 +118,5 @@ def write_split(
         def saved(done: int) -> None:
             run.saved = f"{done} of {count} clips are in {folder}; the same command goes on"
 
-        write(folder, latent_key(codec, world), count, counted, progress=saved)
+        key = latent_key(codec, world, stills)
+        write(folder, key, count, counted, progress=saved)

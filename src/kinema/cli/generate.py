@@ -49,10 +49,29 @@ def generate(
     model: Annotated[
         str, typer.Option("--model", help="name:tag, name@file, or a .safetensors file")
     ] = "ltx_video:shapes",
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora", metavar="FILE[:SCALE]", help="low-rank adapters to add; may be repeated"
+        ),
+    ] = None,
     seed: Seed = 0,
     count: Annotated[
         int, typer.Option("--count", min=1, help="clips of each prompt, of seeds S, S + 1, ...")
     ] = 1,
+    image: Annotated[
+        Path | None, typer.Option("--image", metavar="FILE", help="a picture to begin with")
+    ] = None,
+    keyframe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keyframe", metavar="FILE@SECONDS", help="a picture to show then; may be repeated"
+        ),
+    ] = None,
+    extend: Annotated[
+        Path | None,
+        typer.Option("--extend", metavar="CLIP", help="a clip that goes on; the result has both"),
+    ] = None,
     num_frames: Annotated[int | None, typer.Option("--num-frames", help="of a clip")] = None,
     size: Size = None,
     fps: Annotated[float | None, typer.Option("--fps", help="frames per second")] = None,
@@ -74,6 +93,9 @@ def generate(
     repeat it (.json). Several go to the folder --output, as 0000-words-of-the-prompt.mp4 and .json
     with one sheet; the same command skips those that are finished. What the options leave open is
     as the model's makers chose.
+
+    Pictures and clips that are given are cut to the proportions of the clip and resized. With
+    --extend, times count from the start of the given clip, and the new frames follow its last.
     """
     sampling = changed(num_frames=num_frames, size=size, fps=fps, steps=steps, guidance=guidance)
     requests = requested(prompt, prompts, negative=negative, seed=seed)
@@ -86,9 +108,19 @@ def generate(
     check_output(place, several=several, overwrite=overwrite)
     failed = len(requests) - len(usable)
     if usable:
+        from kinema.cli.adapters import read_adapters
         from kinema.cli.clips import Maker
+        from kinema.cli.given import read_given
 
-        maker = Maker(model, device=device, dtype=dtype, threads=threads, sampling=sampling)
+        maker = Maker(
+            model,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            sampling=sampling,
+            adapters=read_adapters(lora or []),
+            given=read_given(image, keyframe or [], extend),
+        )
         items = items_of(requests, maker, count, place, several=several)
         failed = len(requests) - len(items) // count
         run = invocation(context)

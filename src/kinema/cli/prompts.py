@@ -10,6 +10,7 @@ from typing import Any
 from kinema.errors import InputError, unknown
 
 FIELDS = {"prompt": str, "negative": str, "seed": int}
+FOR_SCORES = ("scene", "labels")  # what a prompt asks for; scores read it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ def read_prompts(path: Path, *, negative: str, seed: int) -> list[Request]:
     """The prompts of a file, one for each line that is neither blank nor begins with ``#``.
 
     A line of a ``.jsonl`` file is ``{"prompt": ..., "seed": ..., "negative": ...}``, the last two
-    optional. A broken line becomes a request that says so, and the others are read.
+    optional; the fields `FOR_SCORES` may be there too and are passed over. A broken line becomes a
+    request that says so, and the others are read.
 
     Args:
         path: the file.
@@ -81,6 +83,7 @@ def _fields(line: bytes, is_json: bool) -> dict[str, Any]:
         raise InputError(f"the line is no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise InputError('the line must be a JSON object, as {"prompt": "a red circle"}')
+    fields = {name: value for name, value in fields.items() if name not in FOR_SCORES}
     for name, value in fields.items():
         if name not in FIELDS:
             raise unknown("field", name, FIELDS)

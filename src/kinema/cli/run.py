@@ -23,7 +23,7 @@ from kinema.cli.terminal import (
 from kinema.errors import InputError
 
 if TYPE_CHECKING:
-    from kinema.systems.model import Job
+    from kinema.systems.system import Job
 
 RECORD = "run.json"
 
@@ -57,6 +57,7 @@ def run(
     sheet (.png) for each clip.
     """
     from kinema import registry
+    from kinema.cli.generate import report_unknown
     from kinema.cli.machine import full_name
     from kinema.cli.outputs import save_together, write_record
     from kinema.files import check_writable
@@ -75,12 +76,16 @@ def run(
 
     model = load_model(name, device=device, dtype=dtype, threads=threads)
     configure(model, settings or [])
+    ignored = model.ignored_words(given)
+    if ignored:
+        report_unknown("", ignored)
     results = model.run(given, seed, job)
     record = {
         "command": invocation(context).command,
         "system": name,
         "job": job,
         "inputs": said,
+        "unknown_words": ignored,
         "seed": seed,
         **versions(),
     }

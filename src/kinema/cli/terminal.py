@@ -67,11 +67,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class Said(logging.Handler):
+    """Says each message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Says one."""
+        say(self.format(record))
+
+
 def show_log() -> None:
     """Shows what the library reports while it works, on stderr."""
     logger = logging.getLogger("kinema")
     if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
+        logger.addHandler(Said())
     logger.setLevel(logging.INFO)
 
 

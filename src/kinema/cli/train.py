@@ -11,8 +11,9 @@ import typer
 from kinema.cli.terminal import Device, Json, Seed, Settings, Threads, invocation, say, show_log
 from kinema.errors import InputError, unknown
 
-MODEL, RUN = "model.safetensors", "run.json"
+MODEL, ADAPTERS, RUN = "model.safetensors", "lora.safetensors", "run.json"
 DEFAULT_PRESET = "tiny"
+FINETUNE = "finetune"  # the stage that learns from a folder of clips when none is named
 STOPPED = 130
 # What makes two runs one; the length of the recipe may grow.
 IDENTITY = ("system", "stage", "config", "recipe", "data", "start_from_sha256", "warm", "seed")
@@ -30,7 +31,14 @@ def train(
         str | None, typer.Option("--preset", help=f"sizes and recipe; {DEFAULT_PRESET} if absent")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="what the stage reads: a world, or encoded latents")
+        str | None,
+        typer.Option(
+            "--data", help="what the stage reads: a world, encoded latents, or a folder of clips"
+        ),
+    ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option("--lora", metavar="RANK", min=1, help="train low-rank adapters alone"),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="folder of the run; runs/... if absent")
@@ -56,8 +64,11 @@ def train(
     Goes on where the run in --output stands. Leaves OUTPUT/model.safetensors, checkpoints,
     log.jsonl, TensorBoard events, sample sheets, and the resolved configuration in run.json.
     Ctrl-C saves and stops.
+
+    A model with weights learns from a folder of clips, clip.mp4 with clip.txt or a metadata.jsonl,
+    by its stage finetune; with --lora it leaves OUTPUT/lora.safetensors.
     """
-    plan = Plan(system, preset=preset, stage=stage, settings=settings or [])
+    plan = Plan(system, preset=preset, stage=stage, settings=settings or [], data=data, lora=lora)
     if dry_run:
         print(json.dumps(plan.resolved(), indent=2))
         return
@@ -78,10 +89,10 @@ def train(
         "device": device,
     }
     run = invocation(context)
-    step, total = steps_done(folder, described), plan.recipe.steps
+    step, total = steps_done(folder, plan.result, described), plan.recipe.steps
     if step > total:
         raise InputError(f"the run in {folder} has done {step} steps, more than {total}")
-    if step >= total and (folder / MODEL).exists():
+    if step >= total and (folder / plan.result).exists():
         say(f"the run in {folder} is finished, after {step} steps")
     else:
         if step:
@@ -90,9 +101,10 @@ def train(
         run.saved = f"{folder} keeps {step} steps; the same command goes on"
         run_stage(plan, model, folder, data=data, seed=seed, device=device)
         run.saved = f"{folder} keeps all {total} steps; the same command writes the model"
-        model.save_pretrained(folder / MODEL, overwrite=True)
-    answer = {"model": str(folder / MODEL), "steps": total, **last_report(folder)}
-    print(json.dumps(answer) if as_json else folder / MODEL)
+        save = model.save_lora if plan.result == ADAPTERS else model.save_pretrained
+        save(folder / plan.result, overwrite=True)
+    answer = {"model": str(folder / plan.result), "steps": total, **last_report(folder)}
+    print(json.dumps(answer) if as_json else folder / plan.result)
 
 
 class Plan:
@@ -103,13 +115,23 @@ class Plan:
         preset: whose sizes and recipe are taken; a model that has weights brings its sizes along.
         stage: name of a stage.
         settings: as ``--set`` takes them; those that begin with ``recipe.`` change the recipe.
+        data: what the stage reads.
+        lora: rank of low-rank adapters.
 
     Raises:
-        InputError: there is no such system, preset, stage or setting, or no stage was named.
+        InputError: there is no such system, preset, stage or setting, no stage was named, or it
+            trains no adapters.
     """
 
     def __init__(
-        self, system: str, *, preset: str | None, stage: str | None, settings: list[str]
+        self,
+        system: str,
+        *,
+        preset: str | None,
+        stage: str | None,
+        settings: list[str],
+        data: str | None,
+        lora: int | None,
     ) -> None:
         from kinema import registry
         from kinema.cli.machine import file_of, full_name
@@ -118,29 +140,44 @@ class Plan:
         full = full_name(system)
         self.name = full.partition("@")[0].partition(":")[0]
         self.system = registry.system_class(self.name)
-        if stage is None:
-            raise InputError(f"name a stage: --stage {' or --stage '.join(self.system.STAGES)}")
-        if stage not in self.system.STAGES:
-            raise unknown(f"stage of {self.name}", stage, self.system.STAGES)
-        self.stage_name, self.stage = stage, self.system.STAGES[stage]
         self.weights = file_of(full) if self.name != full else None
+        self.stage_name = stage or self._stage(data)
+        if self.stage_name not in self.system.STAGES:
+            raise unknown(f"stage of {self.name}", self.stage_name, self.system.STAGES)
+        self.stage = self.system.STAGES[self.stage_name]
+        if self.stage_name == FINETUNE and self.weights is None:
+            raise InputError(
+                f"fine-tuning goes on from a model: name {system}:TAG or {system}@FILE"
+            )
         self.source = self.system.from_pretrained(self.weights) if self.weights else None
         self.preset = preset or self._preset()
         if self.preset not in self.stage.recipes:
             raise unknown(f"preset of {self.name}", self.preset, self.stage.recipes)
-        sizes = self.source.config if self.source else self.system.PRESETS[self.preset]()
+        config = self.source.config if self.source else self.system.PRESETS[self.preset]()
         ours = [setting for setting in settings if setting.startswith(RECIPE)]
-        self.config = override(sizes, [setting for setting in settings if setting not in ours])
-        self.recipe = override(
-            self.stage.recipes[self.preset], [setting.removeprefix(RECIPE) for setting in ours]
-        )
+        self.config = override(config, [setting for setting in settings if setting not in ours])
+        recipe: Any = self.stage.recipes[self.preset]
+        if lora is not None:
+            if not hasattr(recipe, "with_lora"):
+                raise InputError(f"stage {self.stage_name} of {self.name} trains no adapters")
+            recipe = recipe.with_lora(lora)
+        self.recipe = override(recipe, [setting.removeprefix(RECIPE) for setting in ours])
+        self.result = ADAPTERS if getattr(self.recipe, "lora", 0) else MODEL
+
+    def _stage(self, data: str | None) -> str:
+        """The stage that is meant when none was named."""
+        from kinema.data.media_folder import is_media_folder
+
+        if self.weights and data and FINETUNE in self.system.STAGES and is_media_folder(data):
+            return FINETUNE
+        raise InputError(f"name a stage: --stage {' or --stage '.join(self.system.STAGES)}")
 
     def _preset(self) -> str:
         """The preset with the sizes of the weights."""
         if self.source is None:
             return DEFAULT_PRESET
         for name, preset in self.system.PRESETS.items():
-            if preset() == self.source.config:
+            if sizes(preset()) == sizes(self.source.config):
                 return name
         raise InputError(f"{self.weights} has sizes of its own; name a recipe with --preset")
 
@@ -190,6 +227,18 @@ class Plan:
         return [sha256(path) for path in (self.weights, start_from) if path is not None]
 
 
+def sizes(config: Any) -> Any:
+    """A configuration as JSON without the words of a text encoder: a model may learn new ones."""
+    from kinema.config import to_dict
+
+    def known(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: known(item) for name, item in value.items() if name != "vocabulary"}
+
+    return known(to_dict(config))
+
+
 def initialize(system: Any, config: Any, seed: int) -> Any:
     """A system with fresh weights, fixed by the seed."""
     import torch
@@ -207,8 +256,8 @@ def check_folder(folder: Path) -> None:
     check_writable(folder / RUN, overwrite=True)
 
 
-def steps_done(folder: Path, described: dict[str, Any]) -> int:
-    """The steps that the run in a folder has saved.
+def steps_done(folder: Path, result: str, described: dict[str, Any]) -> int:
+    """The steps that the run in a folder has saved; `result` is the file that it ends with.
 
     Raises:
         InputError: the folder holds another run, or a model whose run is gone.
@@ -217,8 +266,8 @@ def steps_done(folder: Path, described: dict[str, Any]) -> int:
 
     found = checkpoint.latest(folder)
     if found is None:
-        if (folder / MODEL).exists():
-            raise InputError(f"{folder} holds a {MODEL} but no checkpoint; use another --output")
+        if (folder / result).exists():
+            raise InputError(f"{folder} holds a {result} but no checkpoint; use another --output")
         return 0
     old = read_run(folder)
     for name in IDENTITY:
@@ -286,11 +335,10 @@ def run_stage(
     Raises:
         InputError: the data or the recipe do not fit, or a check before the run fails.
     """
+    from kinema.training.run import Stopped
     from kinema.training.stage import train
-    from kinema.training.trainer import Stopped
 
     show_log()
-    dead = plan.system.CARD.dead
     try:
         train(
             model,
@@ -300,7 +348,6 @@ def run_stage(
             folder=folder,
             seed=seed,
             device=device,
-            dead=dead,
         )
     except Stopped as stop:
         say(f"kinema: {stop}; the same command goes on")
@@ -309,7 +356,7 @@ def run_stage(
 
 def last_report(folder: Path) -> dict[str, float]:
     """The held-out numbers that a run ended with."""
-    from kinema.training.trainer import read_log
+    from kinema.training.log import read_log
 
     reports = [line for line in read_log(folder) if any(k.startswith("held_out/") for k in line)]
     return {key: value for key, value in reports[-1].items() if key.startswith("held_out/")}

@@ -57,6 +57,10 @@ class CLIPText(nn.Module):
             raise InputError(f"{place} has another width than {self.config.width}")
         return tokenizer, model.eval()
 
+    def split(self, text: str) -> tuple[list[str], list[str]]:
+        """All words of a text are known: tokens are pieces of words and spell every text."""
+        return text.split(), []
+
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Token ids (B, L) on the CPU, padded to the longest that CLIP reads.
 

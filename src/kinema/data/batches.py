@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ Source = Callable[[tuple[int, ...]], Mapping[str, Any]]
 
 
 class WorldClips:
-    """Batches drawn by a world: clips (B, 3, T, H, W) in [-1, 1] and the captions of each.
+    """Batches drawn by a world: clips (B, 3, T, H, W) in [-1, 1], captions and labels of each.
 
     Args:
         world: the program that draws.
@@ -29,28 +31,38 @@ class WorldClips:
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
         """The batch of some sample indices."""
         drawn = [self.world.sample(index) for index in samples]
-        clips = torch.stack([torch.from_numpy(sample.clip.to_float()) for sample in drawn])
-        return {"clips": clips, "captions": [sample.captions for sample in drawn]}
+        return {
+            "clips": torch.stack([torch.from_numpy(sample.clip.to_float()) for sample in drawn]),
+            "captions": [sample.captions for sample in drawn],
+            "labels": [sample.labels for sample in drawn],
+        }
 
 
-class WorldStills:
-    """Batches of pictures that a world draws, as clips of one frame (B, 3, 1, H, W).
+class ShapesStills(WorldClips):
+    """Batches of pictures of the world `shapes`, as clips of one frame (B, 3, 1, H, W).
+
+    Captions of the world tell what moves; these say what one frame shows.
 
     Args:
         world: the program that draws clips of one frame.
-        caption: what can be said of one frame, from the labels of its sample; the captions of the
-            world tell what moves.
     """
 
-    def __init__(self, world: World, caption: Callable[[Mapping[str, str]], str]) -> None:
+    def __init__(self, world: World) -> None:
         assert world.options["num_frames"] == 1, "stills are clips of one frame"
-        self.world, self.caption = world, caption
+        super().__init__(world)
 
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
         """The batch of some sample indices."""
-        drawn = [self.world.sample(index) for index in samples]
-        stills = torch.stack([torch.from_numpy(sample.clip.to_float()) for sample in drawn])
-        return {"clips": stills, "captions": [(self.caption(sample.labels),) for sample in drawn]}
+        batch = super().__call__(samples)
+        return {**batch, "captions": [(said_of_a_still(labels),) for labels in batch["labels"]]}
+
+
+def said_of_a_still(labels: Mapping[str, str]) -> str:
+    """What one frame of the world `shapes` shows: everything but the motion."""
+    kind = "" if labels["background_kind"] == "flat" else " gradient"
+    ground = f"{labels['background']}{kind} background"
+    said = f"a {labels['size']} {labels['color']} {labels['shape']} on a {ground}"
+    return re.sub(r"\ba (?=[aeiou])", "an ", said)
 
 
 class SegmentFrames:
@@ -121,6 +133,31 @@ class Alternating:
         """The batch of some sample indices of one step."""
         step = samples[0] // self.batch_size
         return dict(self.sources[step % len(self.sources)](samples))
+
+
+class Mixture:
+    """Batches of one source, and in a share of the steps those of another.
+
+    Each source counts its own steps, so that it visits all its samples as it would alone.
+
+    Args:
+        source: gives the other steps; the first is its.
+        other: gives the share.
+        share: of the steps, in [0, 1), spread evenly.
+        batch_size: samples of a step; those of step k are k `batch_size` and the next ones.
+    """
+
+    def __init__(self, source: Source, other: Source, *, share: float, batch_size: int) -> None:
+        self.source, self.other = source, other
+        self.share, self.batch_size = share, batch_size
+
+    def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
+        """The batch of some sample indices of one step."""
+        step = samples[0] // self.batch_size
+        others, then = (math.floor(count * self.share) for count in (step, step + 1))
+        own, source = (others, self.other) if then > others else (step - others, self.source)
+        back = (step - own) * self.batch_size
+        return dict(source(tuple(sample - back for sample in samples)))
 
 
 class RandomCrops:

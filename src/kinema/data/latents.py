@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class LatentKey:
         codec: digest of the codec's weights.
         source: where the clips came from, with all options.
         num_frames, height, width, fps: of the clips.
+        stills: single frames of each clip that are encoded alone.
     """
 
     codec: str
@@ -37,15 +38,20 @@ class LatentKey:
     height: int
     width: int
     fps: float
+    stills: int = 0
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One sample on its way into the cache: latents (C, t, h, w), and what is true of the clip."""
+    """One sample on its way into the cache: latents (C, t, h, w), and what is true of the clip.
+
+    `stills` are {frame number: latents (C, h, w)} of frames that were encoded alone.
+    """
 
     latents: Tensor
     captions: tuple[str, ...]
     labels: Mapping[str, str]
+    stills: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 def write(
@@ -83,7 +89,8 @@ def write(
 class LatentCache:
     """Batches of cached latents, in a new order every epoch.
 
-    A batch holds ``latents`` (B, C, t, h, w), the ``captions`` of each clip, and ``fps``.
+    A batch holds ``latents`` (B, C, t, h, w), the ``captions`` of each clip, ``fps``, and single
+    frames: ``stills`` (B, S, C, h, w) with their numbers ``still_frames`` (B, S).
 
     Args:
         folder: what `write` wrote.
@@ -109,7 +116,8 @@ class LatentCache:
                 f"{folder} lacks samples in {', '.join(short[:5])}; `kinema encode` goes on there"
             )
         loaded = [_read_shard(path) for path in paths]
-        self.latents = torch.cat([latents for latents, _ in loaded])
+        names = ("latents", "stills", "still_frames") if key.stills else ("latents",)
+        self.tensors = {n: torch.cat([tensors[n] for tensors, _ in loaded]) for n in names}
         self.samples = [sample for _, samples in loaded for sample in samples]
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -119,8 +127,9 @@ class LatentCache:
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
         """The batch of some indices; every epoch of `len(self)` indices visits each sample once."""
         rows = [int(self._epoch(i // self.count)[i % self.count]) for i in samples]
+        tensors = {name: tensor[rows] for name, tensor in self.tensors.items()}
         return {
-            "latents": self.latents[rows].float(),
+            **{n: x.float() if x.is_floating_point() else x for n, x in tensors.items()},
             "captions": [self.samples[row]["captions"] for row in rows],
             "fps": self.key.fps,
         }
@@ -161,14 +170,19 @@ def _shard(folder: Path, number: int) -> Path:
 
 
 def _write_shard(path: Path, samples: list[Encoded]) -> None:
-    latents = torch.stack([sample.latents for sample in samples]).to(torch.bfloat16)
+    tensors = {"latents": torch.stack([s.latents for s in samples]).to(torch.bfloat16)}
+    if samples[0].stills:
+        stills = [torch.stack([*s.stills.values()]) for s in samples]
+        tensors["stills"] = torch.stack(stills).to(torch.bfloat16)
+        tensors["still_frames"] = torch.tensor([[*s.stills] for s in samples], device="cpu")
     said = json.dumps([{"captions": s.captions, "labels": dict(s.labels)} for s in samples])
-    files.save(path, {"latents": latents}, {"samples": said}, overwrite=True)
+    files.save(path, tensors, {"samples": said}, overwrite=True)
 
 
-def _read_shard(path: Path) -> tuple[Tensor, list[dict[str, Any]]]:
+def _read_shard(path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
     with safe_open(path, framework="pt") as file:
-        return file.get_tensor("latents"), json.loads(file.metadata()["samples"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(file.metadata()["samples"])
 
 
 def _size(path: Path) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kinema.nn.flow import warp
-from kinema.processes.process import Step
+from kinema.processes.steps import Step
 
 
 @dataclass(frozen=True, kw_only=True)

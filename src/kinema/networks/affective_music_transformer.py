@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.condition import Conditions, Tokens, Vector
 from kinema.config import config, from_dict
 from kinema.errors import InputError
 from kinema.media.chords import NUM_CHORDS, NUM_QUALITIES, NUM_ROOTS
+from kinema.networks.official import check_arguments
+from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.factory import Factory
 from kinema.nn.sites import Site, attend
 
 UNUSED = ("embedding", "condition_linear", "Wout_root", "Wout_attr")
@@ -81,6 +83,8 @@ SIZES = {
     "max_sequence_video": "max_seconds",
     "max_sequence_chord": "max_chords",
 }
+FIXED = {"rpr": (True,)}  # relative positions
+IDLE = ("dropout", "max_sequence_midi")  # of training alone; read by nothing
 
 
 def from_official(official: Mapping[str, Any]) -> AffectiveMusicTransformerConfig:
@@ -89,15 +93,8 @@ def from_official(official: Mapping[str, Any]) -> AffectiveMusicTransformerConfi
     Raises:
         InputError: an argument is unknown or missing, or it is a model without relative positions.
     """
-    sizes = dict(official)
-    if sizes.pop("rpr", False) is not True:
-        raise InputError("the AMT has rpr=True; without relative positions it is another network")
-    for idle in ("dropout", "max_sequence_midi"):  # of training alone; read by nothing
-        sizes.pop(idle, None)
-    if sizes.keys() != SIZES.keys():
-        wrong = ", ".join(sorted(sizes.keys() ^ SIZES.keys()))
-        raise InputError(f"arguments of the AMT are unknown or missing: {wrong}")
-    named = {ours: sizes[theirs] for theirs, ours in SIZES.items()}
+    check_arguments("the AMT", official, needed=(*SIZES, "rpr"), optional=IDLE, fixed=FIXED)
+    named = {ours: official[theirs] for theirs, ours in SIZES.items()}
     return from_dict(AffectiveMusicTransformerConfig, named, where="the AMT")
 
 
@@ -116,7 +113,7 @@ def relative_logits(q: Tensor, table: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head attention under torch's parameter names, all projections with bias."""
 
-    def __init__(self, site: Site, width: int, num_heads: int, **factory: Any) -> None:
+    def __init__(self, site: Site, width: int, num_heads: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.site, self.num_heads = site, num_heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width, **factory))
@@ -147,7 +144,7 @@ class RelativeAttention(Attention):
     """Causal self-attention whose logits also depend on how far back a key lies."""
 
     def __init__(
-        self, site: Site, width: int, num_heads: int, max_length: int, **factory: Any
+        self, site: Site, width: int, num_heads: int, max_length: int, **factory: Unpack[Factory]
     ) -> None:
         super().__init__(site, width, num_heads, **factory)
         self.Er = nn.Parameter(torch.empty(max_length, width // num_heads, **factory))
@@ -165,7 +162,9 @@ class RelativeAttention(Attention):
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward layer, each normed after it is added (post-norm)."""
 
-    def __init__(self, name: str, config: AffectiveMusicTransformerConfig, **factory: Any) -> None:
+    def __init__(
+        self, name: str, config: AffectiveMusicTransformerConfig, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         site = Site(f"{name}.self_attn", "self")
         self.self_attn = Attention(site, config.width, config.num_heads, **factory)
@@ -183,7 +182,9 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Relative causal self-attention, attention to the video, a feed-forward layer (post-norm)."""
 
-    def __init__(self, name: str, config: AffectiveMusicTransformerConfig, **factory: Any) -> None:
+    def __init__(
+        self, name: str, config: AffectiveMusicTransformerConfig, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         width, heads = config.width, config.num_heads
         own, video = Site(f"{name}.self_attn", "self"), Site(f"{name}.multihead_attn", "cross")
@@ -202,19 +203,17 @@ class DecoderLayer(nn.Module):
         return self.norm3(x_BLD + self.linear2(F.relu(self.linear1(x_BLD))))
 
 
-class Stack(nn.Module):
+class Stack(Checkpointed):
     """Layers and the norm behind the last."""
 
-    def __init__(self, layers: list[nn.Module], width: int, **factory: Any) -> None:
+    def __init__(self, layers: list[nn.Module], width: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(width, **factory)
 
-    def forward(self, x: Tensor, *context: Tensor, again: bool) -> Tensor:
-        """x through all layers; `again`: what they compute is computed again going backwards."""
-        for layer in self.layers:
-            x = checkpoint(layer, x, *context, use_reentrant=False) if again else layer(x, *context)
-        return self.norm(x)
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """x (B, L, D) through all layers, which take the context beside it."""
+        return self.norm(self.through(self.layers, x, *context))
 
 
 class Sinusoids(nn.Module):
@@ -222,42 +221,30 @@ class Sinusoids(nn.Module):
 
     pe: Tensor
 
-    def __init__(self, max_length: int, width: int, **factory: Any) -> None:
+    def __init__(self, max_length: int, width: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        device = factory["device"]
+        device = factory.get("device")
         place = torch.arange(max_length, device=device, dtype=torch.float32)[:, None]
         step = -math.log(10_000.0) / width
         frequency = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * step)
         table = torch.stack([(place * frequency).sin(), (place * frequency).cos()], -1).flatten(1)
-        self.register_buffer("pe", table[:, None].to(factory["dtype"] or torch.float32))
+        self.register_buffer("pe", table[:, None].to(factory.get("dtype") or torch.float32))
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
         return x_BLD + self.pe[: x_BLD.shape[1], 0]
 
 
-class AffectiveMusicTransformer(nn.Module):
+class AffectiveMusicTransformer(Checkpointed):
     """Predicts the next chord from those before it and from the features of a video.
 
     Conditions: ``video``, Tokens (B, T, F), and ``key``, Vector (B, 1): 0 major, 1 minor.
-
-    Attributes:
-        gradient_checkpointing: in training, layers are run again in the backward pass instead of
-            keeping what they computed.
     """
 
-    def __init__(
-        self,
-        config: AffectiveMusicTransformerConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: AffectiveMusicTransformerConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         width, layers = config.width, range(config.num_layers)
         self.config = config
-        self.gradient_checkpointing = False
         self.embedding = nn.Embedding(NUM_CHORDS, width, **factory)
         self.embedding_root = nn.Embedding(NUM_ROOTS, width, **factory)
         self.embedding_attr = nn.Embedding(NUM_QUALITIES, width, **factory)
@@ -299,15 +286,11 @@ class AffectiveMusicTransformer(nn.Module):
     def encode(self, conditions: Conditions) -> Tensor:
         """The features of the video, read: (B, T, D)."""
         x = self.Linear_vis(conditions.of(Tokens, "video").x)
-        return self.transformer["encoder"](self.positional_encoding_video(x), again=self._again)
+        return self.transformer["encoder"](self.positional_encoding_video(x))
 
     def decode(self, ids: Tensor, key: Tensor, video_BTD: Tensor) -> Tensor:
         """Logits (B, L, 159) from ids (B, 2, L), keys (B, 1) and what `encode` gave."""
         x = self.embedding_root(ids[:, 0]) + self.embedding_attr(ids[:, 1])
         key = key[:, None].expand(-1, x.shape[1], -1).to(x.dtype)
         x = self.positional_encoding(self.Linear_chord(torch.cat([x, key], -1)))
-        return self.Wout(self.transformer["decoder"](x, video_BTD, again=self._again))
-
-    @property
-    def _again(self) -> bool:
-        return self.gradient_checkpointing and self.training
+        return self.Wout(self.transformer["decoder"](x, video_BTD))

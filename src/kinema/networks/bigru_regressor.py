@@ -11,14 +11,14 @@ Letters: B batch, T seconds of video, F features, D width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
-import torch
 from torch import Tensor, nn
 
 from kinema.condition import Conditions, Tokens
 from kinema.config import config, from_dict
-from kinema.errors import InputError
+from kinema.networks.official import check_arguments
+from kinema.nn.factory import Factory
 
 
 @config
@@ -36,6 +36,8 @@ def bigru() -> BiGRURegressorConfig:
 
 
 SIZES = {"n_layers": "num_layers", "d_model": "width", "total_vf_dim": "num_features"}
+FIXED = {"regModel": ("bigru",)}
+IDLE = ("dropout", "max_sequence_video")  # of training alone; read by nothing
 
 
 def from_official(official: Mapping[str, Any]) -> BiGRURegressorConfig:
@@ -44,15 +46,9 @@ def from_official(official: Mapping[str, Any]) -> BiGRURegressorConfig:
     Raises:
         InputError: an argument is unknown or missing, or it asks for another kind of network.
     """
-    sizes = dict(official)
-    if (kind := sizes.pop("regModel", None)) != "bigru":
-        raise InputError(f"the regressor has regModel='bigru', this file asks for {kind!r}")
-    for idle in ("dropout", "max_sequence_video"):  # of training alone; read by nothing
-        sizes.pop(idle, None)
-    if sizes.keys() != SIZES.keys():
-        wrong = ", ".join(sorted(sizes.keys() ^ SIZES.keys()))
-        raise InputError(f"arguments of the regressor are unknown or missing: {wrong}")
-    named = {ours: sizes[theirs] for theirs, ours in SIZES.items()}
+    needed = (*SIZES, "regModel")
+    check_arguments("the regressor", official, needed=needed, optional=IDLE, fixed=FIXED)
+    named = {ours: official[theirs] for theirs, ours in SIZES.items()}
     return from_dict(BiGRURegressorConfig, named, where="the regressor")
 
 
@@ -62,15 +58,8 @@ class BiGRURegressor(nn.Module):
     Conditions: ``video``, Tokens (B, T, F).
     """
 
-    def __init__(
-        self,
-        config: BiGRURegressorConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: BiGRURegressorConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
         self.bigru = nn.GRU(
             config.num_features,

@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Unpack
 
-import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.condition import Conditions, Grid
@@ -25,6 +23,8 @@ from kinema.errors import InputError
 from kinema.networks.sd_blocks import close
 from kinema.networks.video_unet import EMPTY, UNetEncoder, VideoUNet, VideoUNetConfig, sd_1_5
 from kinema.networks.video_unet_levels import Residuals, Slots
+from kinema.nn.factory import Factory
+from kinema.nn.frames import to_frames
 
 
 @config
@@ -59,7 +59,7 @@ def control_sd_1_5() -> ControlNetConfig:
 class ControlEmbedder(nn.Module):
     """The control map on the grid of the latents: 3x3 convolutions with SiLU between."""
 
-    def __init__(self, config: ControlNetConfig, **factory: Any) -> None:
+    def __init__(self, config: ControlNetConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         widths = config.embedder_channels
         conv: Callable[..., nn.Module] = partial(nn.Conv2d, kernel_size=3, padding=1, **factory)
@@ -84,15 +84,8 @@ class ControlNet(UNetEncoder):
     [0, 1]. Before training it adds nothing (section 3.2: zero convolutions).
     """
 
-    def __init__(
-        self,
-        config: ControlNetConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(config.unet, EMPTY, device=device, dtype=dtype)
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+    def __init__(self, config: ControlNetConfig, **factory: Unpack[Factory]) -> None:
+        super().__init__(config.unet, EMPTY, **factory)
         self.stride = config.stride
         self.controlnet_cond_embedding = ControlEmbedder(config, **factory)
         widths, blocks = config.unet.channels, config.unet.blocks_per_level
@@ -129,7 +122,7 @@ class ControlNet(UNetEncoder):
                 f"the control map of this state must have {expected} frames, rows and columns,"
                 f" not {tuple(control.shape[2:])}"
             )
-        embedded = self.controlnet_cond_embedding(rearrange(control, "b c t h w -> (b t) c h w"))
+        embedded = self.controlnet_cond_embedding(to_frames(control))
         h, skips = self.descend(self.conv_in(frames) + embedded, setting, ())
         convs = (*self.controlnet_down_blocks, self.controlnet_mid_block)
         return Residuals(skips=tuple(conv(y) for conv, y in zip(convs, [*skips, h], strict=True)))
@@ -138,24 +131,6 @@ class ControlNet(UNetEncoder):
 class ControlledUNet(VideoUNet):
     """The U-Net of Stable Diffusion with a ControlNet in its slot `residual_in`."""
 
-    def __init__(
-        self,
-        config: ControlNetConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: ControlNetConfig, **factory: Unpack[Factory]) -> None:
         slots = Slots(residual_in=partial(ControlNet, config))
-        super().__init__(config.unet, slots, device=device, dtype=dtype)
-
-    @property
-    def gradient_checkpointing(self) -> bool:
-        """Of the U-Net and of its branch."""
-        return self._checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, on: bool) -> None:
-        self._checkpointing = on
-        for child in self.children():
-            if isinstance(child, ControlNet):
-                child.gradient_checkpointing = on
+        super().__init__(config.unet, slots, **factory)

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 import torch.nn.functional as functional
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.condition import Tokens
 from kinema.config import config
 from kinema.errors import InputError
+from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.factory import Factory
 from kinema.nn.sites import Site, attend
 
 EPS = 1e-12
@@ -68,7 +69,7 @@ def base(folder: str) -> DistilBERTConfig:
 class Embeddings(nn.Module):
     """Pieces of words and their places."""
 
-    def __init__(self, config: DistilBERTConfig, **factory: Any) -> None:
+    def __init__(self, config: DistilBERTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocabulary, config.width, **factory)
         self.position_embeddings = nn.Embedding(config.max_tokens, config.width, **factory)
@@ -83,7 +84,7 @@ class Embeddings(nn.Module):
 class SelfAttention(nn.Module):
     """Attention to the tokens that are no padding."""
 
-    def __init__(self, config: DistilBERTConfig, name: str, **factory: Any) -> None:
+    def __init__(self, config: DistilBERTConfig, name: str, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.num_heads, self.name = config.num_heads, name
         self.q_lin = nn.Linear(config.width, config.width, **factory)
@@ -104,7 +105,7 @@ class SelfAttention(nn.Module):
 class FeedForward(nn.Module):
     """Linear, GELU, Linear."""
 
-    def __init__(self, config: DistilBERTConfig, **factory: Any) -> None:
+    def __init__(self, config: DistilBERTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.lin1 = nn.Linear(config.width, config.hidden, **factory)
         self.lin2 = nn.Linear(config.hidden, config.width, **factory)
@@ -117,7 +118,7 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """Attention and feed-forward, each with its norm behind the residual."""
 
-    def __init__(self, config: DistilBERTConfig, name: str, **factory: Any) -> None:
+    def __init__(self, config: DistilBERTConfig, name: str, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.attention = SelfAttention(config, f"{name}.attention", **factory)
         self.sa_layer_norm = nn.LayerNorm(config.width, eps=EPS, **factory)
@@ -130,20 +131,12 @@ class Layer(nn.Module):
         return self.output_layer_norm(x + self.ffn(x))
 
 
-class DistilBERT(nn.Module):
+class DistilBERT(Checkpointed):
     """Pieces of words -> states (B, L, D); the first state is that of the whole text."""
 
-    def __init__(
-        self,
-        config: DistilBERTConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: DistilBERTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
-        self.gradient_checkpointing = False
         self.embeddings = Embeddings(config, **factory)
         layers = [
             Layer(config, f"transformer.layer.{i}", **factory) for i in range(config.num_layers)
@@ -192,10 +185,6 @@ class DistilBERT(nn.Module):
     def forward(self, ids: Tensor) -> Tokens:
         """Ids (B, L) -> states (B, L, D) with their mask."""
         mask = ids != PAD
-        x = self.embeddings(ids)
-        for layer in cast(nn.ModuleList, self.transformer["layer"]):
-            if self.gradient_checkpointing and self.training:
-                x = checkpoint(layer, x, mask[:, None, None], use_reentrant=False)
-            else:
-                x = layer(x, mask[:, None, None])
+        layers = cast(nn.ModuleList, self.transformer["layer"])
+        x = self.through(layers, self.embeddings(ids), mask[:, None, None])
         return Tokens(x=x, mask=mask)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,17 @@ from torch import Tensor, nn
 
 from kinema.config import config, from_dict
 from kinema.errors import InputError
+from kinema.networks.official import check_arguments
 from kinema.networks.patch_decoder import PatchDecoder
 from kinema.networks.perceiver_resampler import PerceiverResampler, ResamplerConfig
-from kinema.networks.vit import Block, ImageFeatures, ViTConfig, check_heads, through, vit_b_16
+from kinema.networks.vit import Block, ImageFeatures, ViTConfig, check_heads, vit_b_16
+from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.factory import Factory
 from kinema.prediction import Prediction
 
 Target = Literal["action", "image", "wrist"]
 EPS = 1e-5
+PATCH = 16  # pixels a side
 
 
 @config
@@ -88,13 +92,14 @@ def gr1() -> GR1TransformerConfig:
 
 
 # What the authors' arguments hold beside the sizes; any other value makes another network.
-FIXED: Mapping[str, Any] = {
-    "use_hand_rgb": True,
-    "without_norm_pixel_loss": False,
-    "activation_function": "relu",
-    "mae.mlp_ratio": 4,
-    "mae.qkv_bias": True,
-    "resampler_params.num_media_embeds": 1,
+FIXED: Mapping[str, tuple[Any, ...]] = {
+    "use_hand_rgb": (True,),
+    "without_norm_pixel_loss": (False,),
+    "activation_function": ("relu",),
+    "mae.mlp_ratio": (4,),
+    "mae.qkv_bias": (True,),
+    "mae.patch_size": (PATCH,),
+    "resampler_params.num_media_embeds": (1,),
 }
 SIZES = {
     "image_size": "image_size",
@@ -110,6 +115,9 @@ SIZES = {
     "resampler_params.dim_head": "resampler.head_width",
 }
 MAE = {"mae.embed_dim": "width", "mae.depth": "num_layers", "mae.num_heads": "num_heads"}
+WIDTHS = ("state_dim", "act_dim", "patch_feat_dim", "n_inner")  # they follow from the sizes
+# No size of any tensor, and nothing of what is computed in eval.
+IDLE = ("n_positions", "resid_pdrop", "attn_pdrop", "embd_pdrop")
 TARGETS: Mapping[str, Target] = {
     "act_pred": "action",
     "fwd_pred": "image",
@@ -135,36 +143,28 @@ def from_official(official: Mapping[str, Any]) -> Official:
     Raises:
         InputError: an argument is unknown or missing, or has a value that makes another network.
     """
-    left = _flat({"image_size": 224, **official})
-    for name, value in FIXED.items():
-        if left.pop(name, value) != value:
-            raise InputError(f"GR-1 has {name}={value!r}; this file asks for another value")
-    for name in ("n_positions", "resid_pdrop", "attn_pdrop", "embd_pdrop"):
-        left.pop(name, None)  # no size of any tensor, and nothing of what it computes in eval
-    asked = tuple(_known_target(name) for name in left.pop("training_target", ()))
-    patch = left.pop("mae.patch_size", 16)
+    given = _flat({"image_size": 224, **official})
+    optional = ("training_target", *MAE, *WIDTHS, *IDLE)
+    check_arguments("GR-1", given, needed=SIZES, optional=optional, fixed=FIXED)
+    asked = tuple(_known_target(name) for name in given.get("training_target", ()))
     image = vit_b_16()
     if "mae" in official:
-        sizes = {ours: left.pop(theirs) for theirs, ours in MAE.items() if theirs in left}
-        sizes |= {"image_size": left["image_size"], "patch_size": patch, "eps": EPS}
+        sizes = {ours: given[theirs] for theirs, ours in MAE.items() if theirs in given}
+        sizes |= {"image_size": given["image_size"], "patch_size": PATCH, "eps": EPS}
         image = from_dict(ViTConfig, sizes, where="mae of GR-1")
-    arms = {left.pop("state_dim", None), left.pop("act_dim", None)}
-    features = {left.get("img_feat_dim"), left.pop("patch_feat_dim", None), image.width}
-    if len(arms) > 1 or None in arms or len(features) > 1 or patch != 16:
-        raise InputError("GR-1 has one width of arms, one of image features, patches of 16 pixels")
-    if missing := [name for name in SIZES if name not in left]:
-        raise InputError(f"the arguments of GR-1 lack {', '.join(missing)}")
+    arms = {given.get("state_dim"), given.get("act_dim")}
+    features = {given["img_feat_dim"], given.get("patch_feat_dim"), image.width}
+    if len(arms) > 1 or None in arms or len(features) > 1:
+        raise InputError("GR-1 has one width of arms, and one of image features")
     arm = arms.pop()  # with the gripper
     ours: dict[str, Any] = {"arm_width": arm - 1 if isinstance(arm, int) else arm}
-    ours |= {"resampler": {}, "patch_size": patch, "decoder_layers": 2, "decoder_heads": 16}
+    ours |= {"resampler": {}, "patch_size": PATCH, "decoder_layers": 2, "decoder_heads": 16}
     for theirs, path in SIZES.items():
         group, _, name = path.rpartition(".")
-        (ours[group] if group else ours)[name] = left.pop(theirs)
+        (ours[group] if group else ours)[name] = given[theirs]
     policy = from_dict(GR1TransformerConfig, ours, where="GR-1")
-    if left.pop("n_inner", None) not in (None, 4 * policy.width):
+    if given.get("n_inner") not in (None, 4 * policy.width):
         raise InputError("n_inner of GR-1 is 4 times its hidden_size")
-    if left:
-        raise InputError(f"unknown arguments of GR-1: {', '.join(sorted(left))}")
     return Official(policy, image, asked)
 
 
@@ -220,16 +220,11 @@ def readable(real: Tensor, *, read: int, queries: int) -> Tensor:
     return (causal & keys[:, None])[:, None]
 
 
-class Trunk(nn.Module):
-    """GPT-2 with ReLU and without positions: embedded tokens (B, N, D) -> (B, N, D).
+class Trunk(Checkpointed):
+    """GPT-2 with ReLU and without positions: embedded tokens (B, N, D) -> (B, N, D)."""
 
-    Attributes:
-        gradient_checkpointing: in training, blocks are run again in the backward pass.
-    """
-
-    def __init__(self, name: str, config: GR1TransformerConfig, **factory: Any) -> None:
+    def __init__(self, name: str, config: GR1TransformerConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        self.gradient_checkpointing = False
         # The published files hold the table of a vocabulary of one word, which nothing reads.
         self.wte = nn.Embedding(1, config.width, **factory)
         self.h = nn.ModuleList(
@@ -247,26 +242,18 @@ class Trunk(nn.Module):
 
     def forward(self, x_BND: Tensor, mask: Tensor) -> Tensor:
         """See the class; the mask is that of `readable`."""
-        saving = self.gradient_checkpointing and self.training
-        return self.ln_f(through(self.h, x_BND, mask, saving=saving))
+        return self.ln_f(self.through(self.h, x_BND, mask))
 
 
-class GR1Transformer(nn.Module):
+class GR1Transformer(Checkpointed):
     """Features of a window of steps -> actions and frames to come, as far as they are asked for.
 
     Tokens of a step, in order: language, state, latents and class of the image, of the wrist's
     image, then the queries. A learned time is added to all but the queries.
     """
 
-    def __init__(
-        self,
-        config: GR1TransformerConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: GR1TransformerConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         width, features, arm = config.width, config.feature_width, config.arm_width
         self.config = config
         self.transformer = Trunk("transformer", config, **factory)
@@ -302,15 +289,6 @@ class GR1Transformer(nn.Module):
             patch_size=config.patch_size,
             **factory,
         )
-
-    @property
-    def gradient_checkpointing(self) -> bool:
-        """Of the trunk."""
-        return self.transformer.gradient_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, saving: bool) -> None:
-        self.transformer.gradient_checkpointing = saving
 
     def forward(self, seen: Seen, asked: Sequence[Target]) -> Prediction:
         """What is asked for, for every step; what one target is does not depend on the others.

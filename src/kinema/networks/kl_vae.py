@@ -16,21 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Unpack
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from kinema.errors import InputError
 from kinema.networks.kl_vae_config import KLVAEConfig
 from kinema.networks.sd_blocks import Upsample
+from kinema.networks.video_vae import VideoVAE, check_clips
+from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.factory import Factory
+from kinema.nn.frames import by_frame
 from kinema.nn.sites import Site, attend
 
 EPS = 1e-6
-LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
 Block = Callable[[int, int], nn.Module]  # from the numbers of channels that enter and leave
 
@@ -38,7 +38,9 @@ Block = Callable[[int, int], nn.Module]  # from the numbers of channels that ent
 class ResBlock(nn.Module):
     """Twice norm, SiLU, 3x3 conv; a 1x1 conv in the shortcut where the channels change."""
 
-    def __init__(self, in_channels: int, channels: int, *, groups: int, **factory: Any) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, groups: int, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels, EPS, **factory)
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, **factory)
@@ -58,7 +60,9 @@ class ResBlock(nn.Module):
 class Attention(nn.Module):
     """Every place of an image attends to all others, with one head as wide as the channels."""
 
-    def __init__(self, site: Site, channels: int, *, groups: int, **factory: Any) -> None:
+    def __init__(
+        self, site: Site, channels: int, *, groups: int, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         self.site = site
         self.group_norm = nn.GroupNorm(groups, channels, EPS, **factory)
@@ -77,7 +81,7 @@ class Attention(nn.Module):
 class Downsample(nn.Module):
     """Halves height and width: a 3x3 conv of stride 2, padded at the right and the bottom only."""
 
-    def __init__(self, channels: int, **factory: Any) -> None:
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, **factory)
 
@@ -125,16 +129,15 @@ class Level(nn.Module):
         return x
 
 
-class Encoder(nn.Module):
+class Encoder(Checkpointed):
     """Images -> mean and log-variance of the latents, as channels."""
 
-    def __init__(self, config: KLVAEConfig, **factory: Any) -> None:
+    def __init__(self, config: KLVAEConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         groups, deepest = config.norm_groups, config.channels[-1]
         block = partial(ResBlock, groups=groups, **factory)
         site = Site("encoder.mid_block.attentions.0", "self")
         widths = (config.channels[0], *config.channels)
-        self.gradient_checkpointing = False
         self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1, **factory)
         self.down_blocks = nn.ModuleList()
         for before, width in zip(widths, config.channels):
@@ -149,25 +152,22 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 2 C, h, w)."""
-        h = self.conv_in(x)
-        for block in (*self.down_blocks, self.mid_block):
-            h = _run(self, block, h)
+        h = self.through((*self.down_blocks, self.mid_block), self.conv_in(x))
         return self.conv_out(F.silu(self.conv_norm_out(h)))
 
 
-class Decoder(nn.Module):
+class Decoder(Checkpointed):
     """Latents -> images.
 
     Args:
         block: makes the residual blocks.
     """
 
-    def __init__(self, config: KLVAEConfig, *, block: Block, **factory: Any) -> None:
+    def __init__(self, config: KLVAEConfig, *, block: Block, **factory: Unpack[Factory]) -> None:
         super().__init__()
         groups, channels = config.norm_groups, config.channels[::-1]
         site = Site("decoder.mid_block.attentions.0", "self")
         widths = (channels[0], *channels)
-        self.gradient_checkpointing = False
         self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1, **factory)
         attention = Attention(site, widths[0], groups=groups, **factory)
         self.mid_block = Middle(widths[0], block=block, attention=attention)
@@ -182,113 +182,42 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor, *context: int) -> Tensor:
         """(B, C, h, w) -> (B, 3, H, W); `context` is what the residual blocks take beside."""
-        h = self.conv_in(z)
-        for block in (self.mid_block, *self.up_blocks):
-            h = _run(self, block, h, *context)
+        h = self.through((self.mid_block, *self.up_blocks), self.conv_in(z), *context)
         return self.conv_out(F.silu(self.conv_norm_out(h)))
 
 
-class FrameEncoder(nn.Module):
+class FrameEncoder(VideoVAE):
     """Clips (B, 3, T, H, W) in [-1, 1] -> latents (B, C, T, h, w), frame by frame.
 
-    Attributes:
-        stride: pixels per latent over time, height, width.
-        channels: C.
-        causal: no frame is encoded with another.
-        gradient_checkpointing: in training, blocks are run again in the backward pass instead of
-            keeping their activations.
+    The posterior's mean is what Stable Video Diffusion takes for the conditioning frame.
     """
 
-    causal = True
-
-    def __init__(
-        self,
-        config: KLVAEConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
+    def __init__(self, config: KLVAEConfig, **factory: Unpack[Factory]) -> None:
+        stride = (1, config.stride, config.stride)
+        super().__init__(stride=stride, channels=config.latent_channels, in_channels=3)
         self.config = config
-        self.stride = (1, config.stride, config.stride)
-        self.channels = config.latent_channels
-        self.encoder = Encoder(config, device=device, dtype=dtype)
+        self.encoder = Encoder(config, **factory)
         moments = 2 * config.latent_channels
-        self.quant_conv = nn.Conv2d(moments, moments, 1, device=device, dtype=dtype)
-
-    @property
-    def gradient_checkpointing(self) -> bool:
-        return self.encoder.gradient_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, on: bool) -> None:
-        for side in self.children():
-            if isinstance(side, Encoder | Decoder):
-                side.gradient_checkpointing = on
-
-    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(C, T, h, w) of a clip.
-
-        Raises:
-            InputError: height or width is no multiple of the stride; the message names the nearest.
-        """
-        step = self.config.stride
-        for name, size in (("height", height), ("width", width)):
-            if size < step or size % step:
-                near = max(step, round(size / step) * step)
-                raise InputError(
-                    f"the codec takes a {name} that is a multiple of {step}, not {size};"
-                    f" the nearest is {near}"
-                )
-        return self.channels, num_frames, height // step, width // step
-
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, within [-30, 20], of the latents before scaling: (B, C, T, h, w).
-
-        The mean is what Stable Video Diffusion takes for the conditioning frame.
-
-        Raises:
-            InputError: x is no clip, or has a size that the codec cannot take.
-        """
-        check_clips("clips", x, 3)
-        self.latent_shape(*x.shape[2:])
-        mean, log_variance = self.moments(x).chunk(2, 1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+        self.quant_conv = nn.Conv2d(moments, moments, 1, **factory)
 
     def moments(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) -> mean and log-variance as channels, (B, 2 C, T, h, w)."""
-        images = rearrange(x, "b c t h w -> (b t) c h w")
-        moments = self.quant_conv(self.encoder(images))
-        return rearrange(moments, "(b t) c h w -> b c t h w", b=len(x))
+        return by_frame(lambda images: self.quant_conv(self.encoder(images)), x)
 
-    def encode(self, x: Tensor, *, noise: Tensor | None = None) -> Tensor:
-        """(B, 3, T, H, W) in [-1, 1] -> latents (B, C, T, h, w) of deviation about 1.
-
-        Args:
-            noise: standard normal, of the latents' shape, for a draw from the posterior; without it
-                the latents are the posterior's mode.
-
-        Raises:
-            InputError: x is no clip, or has a size that the codec cannot take.
-        """
-        z, log_variance = self.posterior(x)
-        if noise is not None:
-            z = z + torch.exp(0.5 * log_variance) * noise
+    def normalize(self, z: Tensor) -> Tensor:
+        """Latents as the encoder gives them -> latents of deviation about 1."""
         return z * self.config.scale
+
+    def denormalize(self, z: Tensor) -> Tensor:
+        """The inverse of `normalize`."""
+        return z / self.config.scale
 
 
 class KLVAE(FrameEncoder):
     """The codec: clips (B, 3, T, H, W) in [-1, 1] <-> latents (B, C, T, h, w), frame by frame."""
 
-    def __init__(
-        self,
-        config: KLVAEConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(config, device=device, dtype=dtype)
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+    def __init__(self, config: KLVAEConfig, **factory: Unpack[Factory]) -> None:
+        super().__init__(config, **factory)
         block = partial(ResBlock, groups=config.norm_groups, **factory)
         self.post_quant_conv = nn.Conv2d(self.channels, self.channels, 1, **factory)
         self.decoder = Decoder(config, block=block, **factory)
@@ -300,20 +229,4 @@ class KLVAE(FrameEncoder):
             InputError: z is not of this codec.
         """
         check_clips("latents", z, self.channels)
-        frames = rearrange(z / self.config.scale, "b c t h w -> (b t) c h w")
-        images = self.decoder(self.post_quant_conv(frames))
-        return rearrange(images, "(b t) c h w -> b c t h w", b=len(z))
-
-
-def check_clips(what: str, x: Tensor, channels: int) -> None:
-    """Refuses what is not (B, channels, T, H, W), with an InputError that says `what` it was."""
-    if x.ndim != 5 or x.shape[1] != channels:
-        shape = tuple(x.shape)
-        raise InputError(f"{what} must be (batch, {channels}, time, height, width), not {shape}")
-
-
-def _run(side: Encoder | Decoder, block: nn.Module, x: Tensor, *context: int) -> Tensor:
-    """One block, checkpointed if its side asks for it."""
-    if side.gradient_checkpointing and side.training:
-        return checkpoint(block, x, *context, use_reentrant=False)
-    return block(x, *context)
+        return by_frame(lambda x: self.decoder(self.post_quant_conv(x)), self.denormalize(z))

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kinema.config import config, from_dict
-from kinema.errors import InputError, unknown
+from kinema.errors import InputError
+from kinema.networks.official import check_arguments
 
 
 @config
@@ -57,13 +58,13 @@ def stable_diffusion() -> KLVAEConfig:
     )
 
 
-_FIXED: dict[str, Any] = {
-    "in_channels": 3,
-    "out_ch": 3,
-    "double_z": True,
-    "attn_type": "vanilla",
-    "attn_resolutions": [],
-    "dropout": 0.0,
+_FIXED: dict[str, tuple[Any, ...]] = {
+    "in_channels": (3,),
+    "out_ch": (3,),
+    "double_z": (True,),
+    "attn_type": ("vanilla",),
+    "attn_resolutions": ([],),
+    "dropout": (0.0,),
 }
 _SIZES = ("z_channels", "ch", "ch_mult", "num_res_blocks")
 _UNUSED = ("resolution",)  # the authors only compare it with attn_resolutions
@@ -75,15 +76,7 @@ def from_official(arguments: Mapping[str, Any]) -> KLVAEConfig:
     Raises:
         InputError: an argument is unknown, missing, or would make another network.
     """
-    known = (*_FIXED, *_SIZES, *_UNUSED)
-    for name, value in arguments.items():
-        if name not in known:
-            raise unknown("argument of the KL autoencoder", name, known)
-        if name in _FIXED and value != _FIXED[name]:
-            raise InputError(f"the KL autoencoder has {name} = {_FIXED[name]!r}, not {value!r}")
-    for name in _SIZES:
-        if name not in arguments:
-            raise InputError(f"the arguments of the KL autoencoder lack {name!r}")
+    check_arguments("the KL autoencoder", arguments, needed=_SIZES, optional=_UNUSED, fixed=_FIXED)
     published = stable_diffusion()
     values = {
         "latent_channels": arguments["z_channels"],

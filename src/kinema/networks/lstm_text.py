@@ -10,7 +10,7 @@ Letters: B batch, L words, S sentence, V words of the vocabulary with three mark
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from kinema.config import config
 from kinema.errors import InputError
 from kinema.networks.word_encoder import BEGIN, PAD, WORD
+from kinema.nn.factory import Factory
 
 END = 2
 MARKS = 3  # ids before those of the vocabulary: PAD, BEGIN, END
@@ -58,15 +59,8 @@ class LSTMTextConfig:
 class LSTMText(nn.Module):
     """A caption -> its sentence (B, S): the last states of both directions of the top layer."""
 
-    def __init__(
-        self,
-        config: LSTMTextConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: LSTMTextConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
         self._ids = {word: i for i, word in enumerate(config.vocabulary, start=MARKS)}
         self.embed = nn.Embedding(config.num_ids, config.embedding, **factory)

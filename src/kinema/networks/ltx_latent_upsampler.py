@@ -13,16 +13,17 @@ Letters: B batch, C channels, T frames, H height, W width of the latents.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.config import config, from_dict
-from kinema.errors import InputError, unknown
+from kinema.errors import InputError
+from kinema.networks.official import check_arguments
 from kinema.nn.conv import depth_to_space
+from kinema.nn.factory import Factory
+from kinema.nn.frames import by_frame
 
 NUM_GROUPS = 32
 
@@ -66,14 +67,13 @@ def temporal_0_9_7() -> LatentUpsamplerConfig:
 
 
 _DEFAULTS: dict[str, Any] = {
-    "_class_name": "LatentUpsampler",
     "in_channels": 128,
     "mid_channels": 512,
     "num_blocks_per_stage": 4,
-    "dims": 3,
     "spatial_upsample": True,
     "temporal_upsample": False,
 }
+_FIXED = {"_class_name": ("LatentUpsampler",), "dims": (3,)}
 
 
 def from_official(arguments: Mapping[str, Any]) -> LatentUpsamplerConfig:
@@ -82,12 +82,8 @@ def from_official(arguments: Mapping[str, Any]) -> LatentUpsamplerConfig:
     Raises:
         InputError: an argument is unknown or has a value of no published version.
     """
-    for name in arguments:
-        if name not in _DEFAULTS:
-            raise unknown("argument of the latent upsampler", name, _DEFAULTS)
+    check_arguments("the latent upsampler", arguments, needed=(), optional=_DEFAULTS, fixed=_FIXED)
     given = _DEFAULTS | dict(arguments)
-    if given["dims"] != 3:
-        raise InputError(f"the latent upsampler is built with dims = 3 only, not {given['dims']!r}")
     axes = (bool(given["spatial_upsample"]), bool(given["temporal_upsample"]))
     names = {(True, False): "space", (False, True): "time", (True, True): "all"}
     if axes not in names:
@@ -100,19 +96,12 @@ def from_official(arguments: Mapping[str, Any]) -> LatentUpsamplerConfig:
 class ResBlock(nn.Module):
     """SiLU(x + norm(conv(SiLU(norm(conv(x)))))), GroupNorms of 32 groups."""
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        kw: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.conv1 = nn.Conv3d(channels, channels, kernel_size=3, padding=1, **kw)
-        self.norm1 = nn.GroupNorm(NUM_GROUPS, channels, **kw)
-        self.conv2 = nn.Conv3d(channels, channels, kernel_size=3, padding=1, **kw)
-        self.norm2 = nn.GroupNorm(NUM_GROUPS, channels, **kw)
+        self.conv1 = nn.Conv3d(channels, channels, kernel_size=3, padding=1, **factory)
+        self.norm1 = nn.GroupNorm(NUM_GROUPS, channels, **factory)
+        self.conv2 = nn.Conv3d(channels, channels, kernel_size=3, padding=1, **factory)
+        self.norm2 = nn.GroupNorm(NUM_GROUPS, channels, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> the same shape."""
@@ -139,32 +128,25 @@ class LatentUpsampler(nn.Module):
     the VAE's decoder does.
     """
 
-    def __init__(
-        self,
-        config: LatentUpsamplerConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: LatentUpsamplerConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        kw: dict[str, Any] = {"device": device, "dtype": dtype}
         size, mid = config.in_channels, config.mid_channels
         self.config = config
-        self.initial_conv = nn.Conv3d(size, mid, kernel_size=3, padding=1, **kw)
-        self.initial_norm = nn.GroupNorm(NUM_GROUPS, mid, **kw)
+        self.initial_conv = nn.Conv3d(size, mid, kernel_size=3, padding=1, **factory)
+        self.initial_norm = nn.GroupNorm(NUM_GROUPS, mid, **factory)
         count = range(config.num_blocks_per_stage)
-        self.res_blocks = nn.ModuleList(ResBlock(mid, **kw) for _ in count)
+        self.res_blocks = nn.ModuleList(ResBlock(mid, **factory) for _ in count)
         conv: nn.Module
         if config.upsample == "space":
-            conv = nn.Conv2d(mid, 4 * mid, kernel_size=3, padding=1, **kw)
+            conv = nn.Conv2d(mid, 4 * mid, kernel_size=3, padding=1, **factory)
             self.upsampler = nn.Sequential(conv, nn.PixelShuffle(2))
         else:
             factors = (2, 1, 1) if config.upsample == "time" else (2, 2, 2)
             cell = factors[0] * factors[1] * factors[2]
-            conv = nn.Conv3d(mid, cell * mid, kernel_size=3, padding=1, **kw)
+            conv = nn.Conv3d(mid, cell * mid, kernel_size=3, padding=1, **factory)
             self.upsampler = nn.Sequential(conv, DepthToSpace(factors))
-        self.post_upsample_res_blocks = nn.ModuleList(ResBlock(mid, **kw) for _ in count)
-        self.final_conv = nn.Conv3d(mid, size, kernel_size=3, padding=1, **kw)
+        self.post_upsample_res_blocks = nn.ModuleList(ResBlock(mid, **factory) for _ in count)
+        self.final_conv = nn.Conv3d(mid, size, kernel_size=3, padding=1, **factory)
 
     def forward(self, latents: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C, T, 2H, 2W), (B, C, 2T - 1, H, W) or (B, C, 2T - 1, 2H, 2W)."""
@@ -172,8 +154,7 @@ class LatentUpsampler(nn.Module):
         for block in self.res_blocks:
             x = block(x)
         if self.config.upsample == "space":
-            frames = self.upsampler(rearrange(x, "b c t h w -> (b t) c h w"))
-            x = rearrange(frames, "(b t) c h w -> b c t h w", b=len(x))
+            x = by_frame(self.upsampler, x)
         else:
             x = self.upsampler(x)[:, :, 1:]
         for block in self.post_upsample_res_blocks:

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.condition import Conditions, Grid, Tokens
 from kinema.config import config, from_dict
 from kinema.errors import InputError
+from kinema.networks.official import check_arguments
+from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.embeddings import MLPEmbedder, TimeEmbedder
+from kinema.nn.factory import Factory
 from kinema.nn.norms import RMSNorm
 from kinema.nn.sites import Site, attend
 
@@ -80,26 +82,26 @@ def ltx_13b() -> LTXTransformerConfig:
 
 
 # What the published configurations hold beside the sizes; any other value is another network.
-FIXED = {
-    "_class_name": "Transformer3DModel",
-    "activation_fn": "gelu-approximate",
-    "adaptive_norm": "single_scale_shift",
-    "attention_bias": True,
-    "attention_type": "default",
+FIXED: dict[str, tuple[Any, ...]] = {
+    "_class_name": ("Transformer3DModel",),
+    "activation_fn": ("gelu-approximate",),
+    "adaptive_norm": ("single_scale_shift",),
+    "attention_bias": (True,),
+    "attention_type": ("default",),
     "causal_temporal_positioning": (True, False),  # positions are made by the system
-    "double_self_attention": False,
-    "dropout": 0.0,
-    "norm_elementwise_affine": False,
-    "norm_eps": 1e-06,
-    "norm_num_groups": 32,
-    "num_embeds_ada_norm": 1000,
-    "num_vector_embeds": None,
-    "only_cross_attention": False,
-    "positional_embedding_type": "rope",
-    "qk_norm": "rms_norm",
-    "standardization_norm": "rms_norm",
-    "upcast_attention": False,
-    "use_linear_projection": False,
+    "double_self_attention": (False,),
+    "dropout": (0.0,),
+    "norm_elementwise_affine": (False,),
+    "norm_eps": (1e-06,),
+    "norm_num_groups": (32,),
+    "num_embeds_ada_norm": (1000,),
+    "num_vector_embeds": (None,),
+    "only_cross_attention": (False,),
+    "positional_embedding_type": ("rope",),
+    "qk_norm": ("rms_norm",),
+    "standardization_norm": ("rms_norm",),
+    "upcast_attention": (False,),
+    "use_linear_projection": (False,),
     "use_tpu_flash_attention": (True, False),  # a kernel for other hardware, the same numbers
 }
 SIZES = {
@@ -122,23 +124,14 @@ def from_official(official: Mapping[str, Any]) -> LTXTransformerConfig:
     Raises:
         InputError: an argument is unknown or missing, or has a value that makes another network.
     """
-    sizes = dict(official)
-    for name, fixed in FIXED.items():
-        value = sizes.pop(name, fixed[0] if isinstance(fixed, tuple) else fixed)
-        if value not in (fixed if isinstance(fixed, tuple) else (fixed,)):
-            raise InputError(
-                f"the LTX transformer has {name}={fixed!r}, this file asks for {value!r}"
-            )
-    if missing := sorted(SIZES.keys() - sizes.keys()):
-        raise InputError(f"the configuration of the LTX transformer lacks {', '.join(missing)}")
-    named = {ours: sizes.pop(theirs) for theirs, ours in SIZES.items()}
+    optional = ("out_channels", "cross_attention_dim")
+    check_arguments("the LTX transformer", official, needed=SIZES, optional=optional, fixed=FIXED)
+    named = {ours: official[theirs] for theirs, ours in SIZES.items()}
     read = from_dict(LTXTransformerConfig, named, where="the LTX transformer")
-    if sizes.pop("out_channels", read.latent_channels) != read.latent_channels:
+    if official.get("out_channels", read.latent_channels) != read.latent_channels:
         raise InputError("the LTX transformer predicts as many channels as it reads")
-    if sizes.pop("cross_attention_dim", read.width) != read.width:
+    if official.get("cross_attention_dim", read.width) != read.width:
         raise InputError(f"cross_attention_dim must equal the width {read.width}")
-    if sizes:
-        raise InputError(f"unknown arguments of the LTX transformer: {', '.join(sorted(sizes))}")
     return read
 
 
@@ -209,7 +202,7 @@ def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
 class Attention(nn.Module):
     """Attention; queries and keys are normed, and turned if a table is given, before the split."""
 
-    def __init__(self, site: Site, width: int, num_heads: int, **factory: Any) -> None:
+    def __init__(self, site: Site, width: int, num_heads: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.site, self.num_heads = site, num_heads
         self.q_norm = RMSNorm(width, eps=1e-5, **factory)
@@ -239,7 +232,7 @@ class Attention(nn.Module):
 class GELUProjection(nn.Module):
     """Linear, GELU (tanh)."""
 
-    def __init__(self, in_dim: int, dim: int, **factory: Any) -> None:
+    def __init__(self, in_dim: int, dim: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.proj = nn.Linear(in_dim, dim, **factory)
 
@@ -251,7 +244,7 @@ class GELUProjection(nn.Module):
 class FeedForward(nn.Module):
     """Linear D -> 4D, GELU (tanh), Linear 4D -> D."""
 
-    def __init__(self, width: int, **factory: Any) -> None:
+    def __init__(self, width: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         gelu = GELUProjection(width, 4 * width, **factory)
         # Between the two the authors have a dropout, which is off but counts in the names.
@@ -269,7 +262,7 @@ class Block(nn.Module):
     modulation nor gate.
     """
 
-    def __init__(self, name: str, config: LTXTransformerConfig, **factory: Any) -> None:
+    def __init__(self, name: str, config: LTXTransformerConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         width, heads = config.width, config.num_heads
         self.scale_shift_table = nn.Parameter(torch.empty(6, width, **factory))
@@ -302,7 +295,7 @@ def norm(x: Tensor) -> Tensor:
 class AdaLNSingle(nn.Module):
     """A time embedding e, and the six modulations Linear(SiLU(e)) that all blocks share."""
 
-    def __init__(self, width: int, **factory: Any) -> None:
+    def __init__(self, width: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.emb = TimeEmbedder(width, **factory)
         self.linear = nn.Linear(width, 6 * width, **factory)
@@ -321,29 +314,17 @@ class CaptionProjection(MLPEmbedder):
         return self.linear_2(F.gelu(self.linear_1(x), approximate="tanh"))
 
 
-class LTXTransformer(nn.Module):
+class LTXTransformer(Checkpointed):
     """Predicts the velocity of latent tokens under text (paper, section 2.2).
 
     Conditions: ``text``, Tokens (B, L, caption_channels), with a mask if some are padding;
     ``positions``, Grid (B, 3, N): seconds, rows and columns in pixels.
-
-    Attributes:
-        gradient_checkpointing: in training, blocks are run again in the backward pass instead of
-            keeping what they computed.
     """
 
-    def __init__(
-        self,
-        config: LTXTransformerConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: LTXTransformerConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         width = config.width
         self.config = config
-        self.gradient_checkpointing = False
         self.scale_shift_table = nn.Parameter(torch.empty(2, width, **factory))
         self.patchify_proj = nn.Linear(config.latent_channels, width, **factory)
         self.adaln_single = AdaLNSingle(width, **factory)
@@ -387,12 +368,7 @@ class LTXTransformer(nn.Module):
         mask = None
         if text.mask is not None:
             mask = ((1 - text.mask.to(x_BND.dtype)) * MASKED)[:, None, None]
-        for block in self.transformer_blocks:
-            if self.gradient_checkpointing and self.training:
-                x_BND = checkpoint(
-                    block, x_BND, time_BNSD, table, text_BLD, mask, use_reentrant=False
-                )
-            else:
-                x_BND = block(x_BND, time_BNSD, table, text_BLD, mask)
+        blocks = self.transformer_blocks
+        x_BND = self.through(blocks, x_BND, time_BNSD, table, text_BLD, mask)
         shift, scale = (self.scale_shift_table + e_BND[:, :, None]).unbind(2)
         return self.proj_out(F.layer_norm(x_BND, x_BND.shape[-1:], eps=EPS) * (1 + scale) + shift)

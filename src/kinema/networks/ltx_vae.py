@@ -19,13 +19,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.errors import InputError
 from kinema.networks.ltx_vae_blocks import (
@@ -38,31 +37,25 @@ from kinema.networks.ltx_vae_blocks import (
     modulation,
 )
 from kinema.networks.ltx_vae_config import LTXVAEConfig
+from kinema.networks.video_vae import VideoVAE, check_clips
+from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.conv import CausalConv3d
 from kinema.nn.embeddings import TimeEmbedder
+from kinema.nn.factory import Factory
 from kinema.nn.norms import PixelNorm
 
-LOG_VARIANCE_RANGE = (-30.0, 20.0)
 INITIAL_LOG_VARIANCE = -6.0
 TIME_SCALE = 1000.0
 
 
-class Encoder(nn.Module):
+class Encoder(Checkpointed):
     """Pixels -> means of the latents, and one log-variance for all as last channel."""
 
-    def __init__(
-        self,
-        config: LTXVAEConfig,
-        *,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self, config: LTXVAEConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        kw: dict[str, Any] = {"device": device, "dtype": dtype}
-        conv = _conv(config, causal=True, **kw)
+        conv = _conv(config, causal=True, **factory)
         channels = config.encoder_base_channels
         self.patch_size = config.patch_size
-        self.gradient_checkpointing = False
         self.conv_in = conv(config.in_channels * config.patch_size**2, channels)
         self.down_blocks = nn.ModuleList()
         for block in config.encoder_blocks:
@@ -70,10 +63,10 @@ class Encoder(nn.Module):
             down: nn.Module
             if block.kind == "res_x":
                 down = ResGroup(
-                    channels, block.num_layers, conv=conv, timed=False, noisy=False, **kw
+                    channels, block.num_layers, conv=conv, timed=False, noisy=False, **factory
                 )
             elif block.kind == "res_x_y":
-                down = ResBlock(channels, wider, conv=conv, timed=False, noisy=False, **kw)
+                down = ResBlock(channels, wider, conv=conv, timed=False, noisy=False, **factory)
             elif block.has_shortcut:
                 down = SpaceToDepthDown(channels, wider, stride=block.stride, conv=conv)
             else:
@@ -87,31 +80,21 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, C + 1, t, h, w)."""
-        h = self.conv_in(patchify(x, self.patch_size))
-        for block in self.down_blocks:
-            h = _run(self, block, h)
+        h = self.through(self.down_blocks, self.conv_in(patchify(x, self.patch_size)))
         return self.conv_out(F.silu(self.conv_norm_out(h)))
 
 
-class Decoder(nn.Module):
+class Decoder(Checkpointed):
     """Latents -> pixels; timed, it also removes the noise that is left in them (section 2.1)."""
 
-    def __init__(
-        self,
-        config: LTXVAEConfig,
-        *,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> None:
+    def __init__(self, config: LTXVAEConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        kw: dict[str, Any] = {"device": device, "dtype": dtype}
         timed = config.timestep_conditioning
-        conv = _conv(config, causal=config.causal_decoder, **kw)
+        conv = _conv(config, causal=config.causal_decoder, **factory)
         channels = config.decoder_base_channels
         channels *= math.prod(block.multiplier for block in config.decoder_blocks)
         self.patch_size = config.patch_size
         self.timed = timed
-        self.gradient_checkpointing = False
         self.conv_in = conv(config.latent_channels, channels)
         self.up_blocks = nn.ModuleList()
         for block in config.decoder_blocks:
@@ -124,10 +107,10 @@ class Decoder(nn.Module):
                     conv=conv,
                     timed=timed,
                     noisy=block.inject_noise,
-                    **kw,
+                    **factory,
                 )
             elif block.kind == "res_x_y":
-                up = ResBlock(channels, narrower, conv=conv, timed=False, noisy=False, **kw)
+                up = ResBlock(channels, narrower, conv=conv, timed=False, noisy=False, **factory)
             else:
                 up = DepthToSpaceUp(
                     channels, narrower, stride=block.stride, residual=block.residual, conv=conv
@@ -137,9 +120,9 @@ class Decoder(nn.Module):
         self.conv_norm_out = PixelNorm()
         self.conv_out = conv(channels, config.in_channels * config.patch_size**2)
         if timed:
-            self.timestep_scale_multiplier = nn.Parameter(torch.full((), TIME_SCALE, **kw))
-            self.last_time_embedder = TimeEmbedder(2 * channels, **kw)
-            table = torch.randn(2, channels, **kw) / channels**0.5
+            self.timestep_scale_multiplier = nn.Parameter(torch.full((), TIME_SCALE, **factory))
+            self.last_time_embedder = TimeEmbedder(2 * channels, **factory)
+            table = torch.randn(2, channels, **factory) / channels**0.5
             self.last_scale_shift_table = nn.Parameter(table)
 
     @property
@@ -155,9 +138,9 @@ class Decoder(nn.Module):
             if isinstance(block, ResGroup):
                 # Drawn out here: a checkpointed block runs twice and must see the same maps.
                 maps = [] if noise is None else block.draw(noise, h)
-                h = _run(self, block, h, scaled, maps)
+                h = self.run_block(block, h, scaled, maps)
             else:
-                h = _run(self, block, h)
+                h = self.run_block(block, h)
         h = self.conv_norm_out(h)
         if scaled is not None:
             embedded = self.last_time_embedder(scaled)
@@ -166,93 +149,29 @@ class Decoder(nn.Module):
         return unpatchify(self.conv_out(F.silu(h)), self.patch_size)
 
 
-class LTXVAE(nn.Module):
+class LTXVAE(VideoVAE):
     """The codec: clips (B, 3, T, H, W) in [-1, 1] <-> normalized latents (B, C, t, h, w).
 
     Attributes:
-        stride: pixels per latent over time, height, width.
-        channels: C.
-        causal: the encoder sees no later frame.
         mean_of_means, std_of_means: (C,), the statistics that normalize the latents; 0 and 1 until
             they are loaded or measured.
-        gradient_checkpointing: in training, blocks are run again in the backward pass instead of
-            keeping their activations.
     """
 
-    causal = True
     mean_of_means: Tensor
     std_of_means: Tensor
 
-    def __init__(
-        self,
-        config: LTXVAEConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.stride = config.stride
-        self.channels = config.latent_channels
-        self.encoder = Encoder(config, device=device, dtype=dtype)
-        self.decoder = Decoder(config, device=device, dtype=dtype)
+    def __init__(self, config: LTXVAEConfig, **factory: Unpack[Factory]) -> None:
         size = config.latent_channels
-        self.register_buffer("mean_of_means", torch.zeros(size, device=device, dtype=dtype))
-        self.register_buffer("std_of_means", torch.ones(size, device=device, dtype=dtype))
+        super().__init__(stride=config.stride, channels=size, in_channels=config.in_channels)
+        self.config = config
+        self.encoder = Encoder(config, **factory)
+        self.decoder = Decoder(config, **factory)
+        self.register_buffer("mean_of_means", torch.zeros(size, **factory))
+        self.register_buffer("std_of_means", torch.ones(size, **factory))
 
-    @property
-    def gradient_checkpointing(self) -> bool:
-        return self.encoder.gradient_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, on: bool) -> None:
-        self.encoder.gradient_checkpointing = self.decoder.gradient_checkpointing = on
-
-    def latent_shape(self, num_frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(C, t, h, w) of a clip.
-
-        Raises:
-            InputError: the codec cannot take the size; the message names the nearest that it can.
-        """
-        st, sh, sw = self.stride
-        wrong = [
-            *_misfit("frames", num_frames, st, 1),
-            *_misfit("height", height, sh, 0),
-            *_misfit("width", width, sw, 0),
-        ]
-        if wrong:
-            size = f"{num_frames} frames of {height} x {width} (height x width)"
-            raise InputError(f"the codec cannot take {size}: {'; '.join(wrong)}")
-        return self.channels, (num_frames - 1) // st + 1, height // sh, width // sw
-
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, each (B, C, t, h, w), of the latents before normalization.
-
-        The log-variance is one number for all channels of a place, within [-30, 20].
-
-        Raises:
-            InputError: x is no clip, or has a size that the codec cannot take.
-        """
-        _check_shape("clips", x, self.config.in_channels)
-        self.latent_shape(*x.shape[2:])
-        h = self.encoder(x)
-        mean, log_variance = h[:, :-1], h[:, -1:].clamp(*LOG_VARIANCE_RANGE)
-        return mean, log_variance.expand_as(mean)
-
-    def encode(self, x: Tensor, *, noise: Tensor | None = None) -> Tensor:
-        """(B, 3, T, H, W) in [-1, 1] -> normalized latents (B, C, t, h, w).
-
-        Args:
-            noise: standard normal, of the latents' shape, for a draw from the posterior; without it
-                the latents are the posterior's mode.
-
-        Raises:
-            InputError: x is no clip, or has a size that the codec cannot take.
-        """
-        z, log_variance = self.posterior(x)
-        if noise is not None:
-            z = z + torch.exp(0.5 * log_variance) * noise
-        return self.normalize(z)
+    def moments(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) -> means, and one log-variance for all, (B, C + 1, t, h, w)."""
+        return self.encoder(x)
 
     def decode(
         self,
@@ -273,7 +192,7 @@ class LTXVAE(nn.Module):
             InputError: z is not of this codec; a time is missing or has no use; the number of maps
                 is not the one needed.
         """
-        _check_shape("latents", z, self.channels)
+        check_clips("latents", z, self.channels)
         if self.config.timestep_conditioning != (time is not None):
             need = "needs" if time is None else "takes no"
             raise InputError(f"this decoder {need} time: the noise level of the latents per sample")
@@ -305,43 +224,12 @@ def unpatchify(x: Tensor, size: int) -> Tensor:
     return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=size, r=size)
 
 
-def _conv(
-    config: LTXVAEConfig,
-    *,
-    causal: bool,
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-) -> ConvFactory:
+def _conv(config: LTXVAEConfig, *, causal: bool, **factory: Unpack[Factory]) -> ConvFactory:
     """The 3x3x3 convolutions of one side, of stride 1 unless told otherwise."""
     return partial(
         CausalConv3d,
         stride=(1, 1, 1),
         causal=causal,
         padding_mode=config.spatial_padding_mode,
-        device=device,
-        dtype=dtype,
+        **factory,
     )
-
-
-def _run(side: Encoder | Decoder, block: nn.Module, *inputs: Any) -> Tensor:
-    """One block, checkpointed if its side asks for it."""
-    if side.gradient_checkpointing and side.training:
-        return checkpoint(block, *inputs, use_reentrant=False)
-    return block(*inputs)
-
-
-def _check_shape(what: str, x: Tensor, channels: int) -> None:
-    if x.ndim != 5 or x.shape[1] != channels:
-        shape = tuple(x.shape)
-        raise InputError(f"{what} must be (batch, {channels}, time, height, width), not {shape}")
-
-
-def _misfit(name: str, value: int, step: int, rest: int) -> list[str]:
-    """What is wrong with a size that must be a positive multiple of `step`, plus `rest`."""
-    least = rest or step
-    if value >= least and value % step == rest % step:
-        return []
-    below = (value - rest) // step * step + rest
-    near = " or ".join(str(n) for n in (below, below + step) if n >= least) or str(least)
-    rule = f"a multiple of {step}" + (f" plus {rest}" if rest else "")
-    return [f"{name} must be {rule}, nearest {near}"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from kinema.nn.conv import CausalConv3d, Factors, depth_to_space, space_to_depth
 from kinema.nn.embeddings import TimeEmbedder
+from kinema.nn.factory import Factory
 from kinema.nn.norms import ChannelNorm, PixelNorm
 
 ConvFactory = Callable[..., CausalConv3d]
@@ -41,11 +42,9 @@ class ResBlock(nn.Module):
         conv: ConvFactory,
         timed: bool,
         noisy: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
-        kw: dict[str, Any] = {"device": device, "dtype": dtype}
         self.norm1 = PixelNorm()
         self.conv1 = conv(in_channels, out_channels)
         self.norm2 = PixelNorm()
@@ -53,13 +52,13 @@ class ResBlock(nn.Module):
         self.norm3: nn.Module = nn.Identity()
         self.conv_shortcut: nn.Module = nn.Identity()
         if in_channels != out_channels:
-            self.norm3 = ChannelNorm(in_channels, eps=SHORTCUT_NORM_EPS, **kw)
-            self.conv_shortcut = nn.Conv3d(in_channels, out_channels, kernel_size=1, **kw)
+            self.norm3 = ChannelNorm(in_channels, eps=SHORTCUT_NORM_EPS, **factory)
+            self.conv_shortcut = nn.Conv3d(in_channels, out_channels, kernel_size=1, **factory)
         if noisy:
-            self.per_channel_scale1 = nn.Parameter(torch.zeros(out_channels, 1, 1, **kw))
-            self.per_channel_scale2 = nn.Parameter(torch.zeros(out_channels, 1, 1, **kw))
+            self.per_channel_scale1 = nn.Parameter(torch.zeros(out_channels, 1, 1, **factory))
+            self.per_channel_scale2 = nn.Parameter(torch.zeros(out_channels, 1, 1, **factory))
         if timed:
-            table = torch.randn(4, in_channels, **kw) / in_channels**0.5
+            table = torch.randn(4, in_channels, **factory) / in_channels**0.5
             self.scale_shift_table = nn.Parameter(table)
 
     def forward(self, x: Tensor, time: Tensor | None = None, maps: Sequence[Tensor] = ()) -> Tensor:
@@ -106,16 +105,14 @@ class ResGroup(nn.Module):
         conv: ConvFactory,
         timed: bool,
         noisy: bool,
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
-        kw: dict[str, Any] = {"device": device, "dtype": dtype}
         self.num_noise_maps = 2 * num_layers if noisy else 0
         if timed:
-            self.time_embedder = TimeEmbedder(4 * channels, **kw)
+            self.time_embedder = TimeEmbedder(4 * channels, **factory)
         self.res_blocks = nn.ModuleList(
-            ResBlock(channels, channels, conv=conv, timed=timed, noisy=noisy, **kw)
+            ResBlock(channels, channels, conv=conv, timed=timed, noisy=noisy, **factory)
             for _ in range(num_layers)
         )
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from kinema.config import config, from_dict
 from kinema.errors import InputError, unknown
+from kinema.networks.official import check_arguments
 
 Factors = tuple[int, int, int]  # over time, height, width
 
@@ -234,19 +235,19 @@ _ARGUMENTS: dict[str, Any] = {
     "causal_decoder": False,
     "spatial_padding_mode": "zeros",
 }
-# Arguments of which every published version uses one value, and only that is built here.
-_FIXED: dict[str, Any] = {
-    "_class_name": "CausalVideoAutoencoder",
-    "dims": 3,
-    "norm_layer": "pixel_norm",
-    "latent_log_var": "uniform",
-    "use_quant_conv": False,
+# Arguments of which every published version uses one value, and only that is built here; the first
+# five are always given.
+_FIXED: dict[str, tuple[Any, ...]] = {
+    "_class_name": ("CausalVideoAutoencoder",),
+    "dims": (3,),
+    "norm_layer": ("pixel_norm",),
+    "latent_log_var": ("uniform",),
+    "use_quant_conv": (False,),
+    "scaling_factor": (1.0,),
+    "normalize_latent_channels": (False,),
+    "double_z": (True,),
 }
-_OPTIONAL_FIXED: dict[str, Any] = {
-    "scaling_factor": 1.0,
-    "normalize_latent_channels": False,
-    "double_z": True,
-}
+_NEEDED = (*tuple(_FIXED)[:5], "latent_channels")
 _BLOCK_LISTS = ("blocks", "encoder_blocks", "decoder_blocks")
 
 
@@ -259,20 +260,13 @@ def from_official(arguments: Mapping[str, Any]) -> LTXVAEConfig:
     Raises:
         InputError: an argument is unknown, missing, or has a value of no published version.
     """
-    fixed = _FIXED | _OPTIONAL_FIXED
-    known = (*_ARGUMENTS, *fixed, *_BLOCK_LISTS)
-    for name, value in arguments.items():
-        if name not in known:
-            raise unknown("argument of the LTX-Video VAE", name, known)
-        if name in fixed and value != fixed[name]:
-            raise InputError(
-                f"the LTX-Video VAE is built with {name} = {fixed[name]!r} only, not {value!r}"
-            )
+    optional = (*_ARGUMENTS, *_BLOCK_LISTS)
+    check_arguments("the LTX-Video VAE", arguments, needed=_NEEDED, optional=optional, fixed=_FIXED)
     given = _ARGUMENTS | dict(arguments)
     given.setdefault("encoder_blocks", given.get("blocks"))
     given.setdefault("decoder_blocks", given.get("blocks"))
-    for name in (*_FIXED, "latent_channels", "encoder_blocks", "decoder_blocks"):
-        if given.get(name) is None:
+    for name in ("encoder_blocks", "decoder_blocks"):
+        if given[name] is None:
             raise InputError(f"the arguments of the LTX-Video VAE lack {name!r}")
     if given.pop("out_channels") != given["in_channels"]:
         raise InputError("out_channels of the LTX-Video VAE must equal in_channels")

@@ -7,15 +7,17 @@ Letters: B batch, M query tokens, D width, P patches, C values of a patch (3 p^2
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from kinema.networks.vit import Block, through
+from kinema.networks.vit import Block
+from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.embeddings import sinusoids
+from kinema.nn.factory import Factory
 
 FLOOR = 1e-6  # added to the standard deviation of a patch
 EPS = 1e-5
@@ -61,7 +63,7 @@ def sincos_table(width: int, side: int, *, device: torch.device | str | None) ->
     return torch.cat([axis.repeat(side, 1), axis.repeat_interleave(side, 0)], -1)
 
 
-class PatchDecoder(nn.Module):
+class PatchDecoder(Checkpointed):
     """Query tokens (B, M, D) -> normalized patches (B, P, C).
 
     A mask token at each position of the image attends to the query tokens, which say what to draw.
@@ -82,7 +84,7 @@ class PatchDecoder(nn.Module):
         num_heads: int,
         side: int,
         patch_size: int,
-        **factory: Any,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.side = side
@@ -109,5 +111,5 @@ class PatchDecoder(nn.Module):
         """See the class."""
         masks = (self.mask_token[0] + self.pos_embed).expand(len(queries_BMD), -1, -1)
         x = torch.cat([self.embed(queries_BMD), masks], 1)
-        x = self.norm(through(self.blocks, x, None, saving=False))
+        x = self.norm(self.through(self.blocks, x, None))
         return self.pred(x)[:, queries_BMD.shape[1] :]

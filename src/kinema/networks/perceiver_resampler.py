@@ -9,13 +9,14 @@ Letters: B batch, P features, M latents, D width, H heads, K head width.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Unpack, cast
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.config import config
+from kinema.nn.factory import Factory
 from kinema.nn.sites import Site, attend
 
 
@@ -33,7 +34,7 @@ class ResamplerAttention(nn.Module):
     """Latents attend to features and latents; both are normed, nothing has a bias."""
 
     def __init__(
-        self, site: Site, width: int, num_heads: int, head_width: int, **factory: Any
+        self, site: Site, width: int, num_heads: int, head_width: int, **factory: Unpack[Factory]
     ) -> None:
         super().__init__()
         self.site, self.num_heads = site, num_heads
@@ -53,7 +54,7 @@ class ResamplerAttention(nn.Module):
         return self.to_out(rearrange(attend(self.site, q, k, v, None), "b h m k -> b m (h k)"))
 
 
-def feed_forward(width: int, **factory: Any) -> nn.Sequential:
+def feed_forward(width: int, **factory: Unpack[Factory]) -> nn.Sequential:
     """LayerNorm, Linear D -> 4D, GELU, Linear 4D -> D, without biases."""
     return nn.Sequential(
         nn.LayerNorm(width, **factory),
@@ -72,7 +73,9 @@ class PerceiverResampler(nn.Module):
         width: D.
     """
 
-    def __init__(self, name: str, config: ResamplerConfig, width: int, **factory: Any) -> None:
+    def __init__(
+        self, name: str, config: ResamplerConfig, width: int, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         self.latents = nn.Parameter(torch.empty(config.num_latents, width, **factory))
         self.media_pos_emb = nn.Parameter(torch.empty(1, 1, width, **factory))

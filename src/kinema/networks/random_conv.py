@@ -9,13 +9,14 @@ Letters: B frames, H height, W width, D features.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Unpack
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinema.config import config
 from kinema.errors import InputError
+from kinema.nn.factory import Factory
 from kinema.noise import Noise
 
 
@@ -43,13 +44,7 @@ class RandomConvConfig:
 class RandomConv(nn.Module):
     """Frames -> features that keep where things are, so that motion shows in them."""
 
-    def __init__(
-        self,
-        config: RandomConvConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: RandomConvConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.config = config
         noise = Noise(config.seed, (0,))
@@ -58,7 +53,7 @@ class RandomConv(nn.Module):
             side = config.size // 2**i if last else 3
             weight = noise.normal((1, after, before, side, side), f"layer {i}")[0]
             weight *= (2 / (before * side**2)) ** 0.5
-            self.register_buffer(f"weight{i}", weight.to(device=device, dtype=dtype))
+            self.register_buffer(f"weight{i}", weight.to(**factory))
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ the time embedding.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.condition import Conditions
+from kinema.nn.factory import Factory
+from kinema.nn.frames import by_clip
 from kinema.nn.sites import Site, attend
 
 RESNET_EPS = 1e-5  # also of the norm before the last convolution
@@ -64,8 +66,7 @@ class ClipNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
         """(F, C, H, W) -> the same shape."""
-        x = super().forward(rearrange(x, "(b t) c h w -> b c t h w", t=num_frames))
-        return rearrange(x, "b c t h w -> (b t) c h w")
+        return by_clip(super().forward, x, num_frames)
 
 
 class ResnetBlock(nn.Module):
@@ -86,7 +87,7 @@ class ResnetBlock(nn.Module):
         embedding_channels: int,
         num_groups: int,
         norm: type[FrameNorm | ClipNorm],
-        **factory: Any,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.norm1 = norm(num_groups, in_channels, eps=RESNET_EPS, **factory)
@@ -109,7 +110,7 @@ class ResnetBlock(nn.Module):
 class Downsample(nn.Module):
     """A 3x3 convolution of stride 2, one pixel of padding on all sides."""
 
-    def __init__(self, channels: int, **factory: Any) -> None:
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1, **factory)
 
@@ -121,7 +122,7 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Every pixel four times, then a 3x3 convolution."""
 
-    def __init__(self, channels: int, **factory: Any) -> None:
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1, **factory)
 
@@ -141,7 +142,12 @@ class Attention(nn.Module):
     """
 
     def __init__(
-        self, site: Site, channels: int, context_channels: int, num_heads: int, **factory: Any
+        self,
+        site: Site,
+        channels: int,
+        context_channels: int,
+        num_heads: int,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.site, self.num_heads = site, num_heads
@@ -160,7 +166,7 @@ class Attention(nn.Module):
 class GEGLU(nn.Module):
     """a GELU(b), where a and b are halves of a linear map (arXiv 2002.05202)."""
 
-    def __init__(self, channels: int, inner: int, **factory: Any) -> None:
+    def __init__(self, channels: int, inner: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.proj = nn.Linear(channels, 2 * inner, **factory)
 
@@ -173,7 +179,7 @@ class GEGLU(nn.Module):
 class FeedForward(nn.Module):
     """GEGLU to 4 C, and a linear map back."""
 
-    def __init__(self, channels: int, **factory: Any) -> None:
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         inner = 4 * channels
         # The authors' dropout between the two is off, but counts in the names.
@@ -204,7 +210,7 @@ class TransformerBlock(nn.Module):
         num_heads: int,
         *,
         before_ff: nn.Module | None,
-        **factory: Any,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         within, text = Site(f"{name}.attn1", "self"), Site(f"{name}.attn2", "cross")
@@ -232,7 +238,7 @@ class TransformerBlock(nn.Module):
 class PointwiseConv(nn.Conv2d):
     """A 1x1 convolution of tokens: a linear map under the names and shapes of SD 1.x."""
 
-    def __init__(self, in_channels: int, channels: int, **factory: Any) -> None:
+    def __init__(self, in_channels: int, channels: int, **factory: Unpack[Factory]) -> None:
         super().__init__(in_channels, channels, 1, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -257,7 +263,7 @@ class SpatialTransformer(nn.Module):
         *,
         num_groups: int,
         projection: type[nn.Linear | PointwiseConv],
-        **factory: Any,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(num_groups, channels, eps=TRANSFORMER_EPS, **factory)

@@ -13,17 +13,19 @@ K head width, G groups of patches that attend together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 import torch.nn.functional as functional
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.config import config, from_dict
 from kinema.errors import InputError
+from kinema.networks.official import check_arguments
 from kinema.networks.vit import MLP, PatchEmbed, ViTConfig
+from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.factory import Factory
 from kinema.nn.sites import Site, attend
 
 SPACE = "(b f) h n k"  # the patches of one frame attend together
@@ -67,6 +69,7 @@ SIZES = {
     "num_frames": "num_frames",
     "time_init": "time_init",
 }
+FIXED = {"num_classes": (0,)}  # no head
 
 
 def from_official(official: Mapping[str, Any]) -> SpaceTimeViTConfig:
@@ -75,14 +78,8 @@ def from_official(official: Mapping[str, Any]) -> SpaceTimeViTConfig:
     Raises:
         InputError: an argument is unknown or missing, or asks for a head.
     """
-    sizes = dict(official)
-    if sizes.pop("num_classes", 0) != 0:
-        raise InputError("the space-time ViT has no head: num_classes must be 0")
-    if missing := sorted(SIZES.keys() - sizes.keys()):
-        raise InputError(f"the configuration of the space-time ViT lacks {', '.join(missing)}")
-    named = {ours: sizes.pop(theirs) for theirs, ours in SIZES.items()}
-    if sizes:
-        raise InputError(f"unknown arguments of the space-time ViT: {', '.join(sorted(sizes))}")
+    check_arguments("the space-time ViT", official, needed=SIZES, optional=(), fixed=FIXED)
+    named = {ours: official[theirs] for theirs, ours in SIZES.items()}
     return from_dict(SpaceTimeViTConfig, named, where="the space-time ViT")
 
 
@@ -112,7 +109,9 @@ class DividedAttention(nn.Module):
         group: `SPACE` or `TIME`.
     """
 
-    def __init__(self, config: SpaceTimeViTConfig, name: str, group: str, **factory: Any) -> None:
+    def __init__(
+        self, config: SpaceTimeViTConfig, name: str, group: str, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         self.num_heads, self.name, self.group = config.num_heads, name, group
         self.qkv = nn.Linear(config.width, 3 * config.width, **factory)
@@ -140,7 +139,7 @@ class DividedAttention(nn.Module):
 class SpaceTimeBlock(nn.Module):
     """Attention over time, over space, MLP; see `forward` for the residual that is this paper's."""
 
-    def __init__(self, config: SpaceTimeViTConfig, name: str, **factory: Any) -> None:
+    def __init__(self, config: SpaceTimeViTConfig, name: str, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, eps=config.eps, **factory)
         self.norm2 = nn.LayerNorm(config.width, eps=config.eps, **factory)
@@ -160,20 +159,12 @@ class SpaceTimeBlock(nn.Module):
         return s + self.mlp(self.norm2(s))
 
 
-class SpaceTimeViT(nn.Module):
+class SpaceTimeViT(Checkpointed):
     """Clips to one state each, that of the class token. A picture is a clip of one frame."""
 
-    def __init__(
-        self,
-        config: SpaceTimeViTConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: SpaceTimeViTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
-        self.gradient_checkpointing = False
         self.patch_embed = PatchEmbed(config, **factory)
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.width, **factory))
         self.pos_embed = nn.Parameter(
@@ -225,11 +216,5 @@ class SpaceTimeViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Clips (B, C, F, height, width), normalized as in training -> states (B, D)."""
-        num_frames = x.shape[2]
-        x_BLD = self.embed(x)
-        for block in self.blocks:
-            if self.gradient_checkpointing and self.training:
-                x_BLD = checkpoint(block, x_BLD, num_frames, use_reentrant=False)
-            else:
-                x_BLD = block(x_BLD, num_frames)
+        x_BLD = self.through(self.blocks, self.embed(x), x.shape[2])
         return self.norm(x_BLD[:, 0])

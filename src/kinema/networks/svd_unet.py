@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -23,14 +23,17 @@ from torch import Tensor, nn
 
 from kinema.condition import Conditions, Vector
 from kinema.config import config, from_dict, to_dict
-from kinema.errors import InputError, unknown
+from kinema.errors import InputError
+from kinema.networks.official import check_arguments
 from kinema.networks.sd_blocks import RESNET_EPS, Attention, FeedForward, Setting, close
 from kinema.networks.video_unet import VideoUNet, VideoUNetConfig, sd_2_1
 from kinema.networks.video_unet_levels import Place, Slots
+from kinema.nn.conv import TIME_KERNEL, TimeConv
 from kinema.nn.embeddings import MLPEmbedder, sinusoids
+from kinema.nn.factory import Factory
+from kinema.nn.frames import to_clips, to_frames
 from kinema.nn.sites import Site
 
-KERNEL, PADDING = (3, 1, 1), (1, 0, 0)  # of convolutions over time
 MIX_FACTOR = 0.5
 
 
@@ -95,11 +98,11 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "extra_ff_mix_layer": (True, False),  # the authors' block has the layer in either case
     "use_spatial_context": (True,),
     "merge_strategy": ("learned_with_images", "learned"),  # the same where no frame is an image
-    "video_kernel_size": (list(KERNEL), KERNEL),
+    "video_kernel_size": (list(TIME_KERNEL), TIME_KERNEL),
     "num_classes": ("sequential",),
     "use_checkpoint": (True, False),  # of activations
 }
-SIZES = {
+SIZES = (
     "in_channels",
     "out_channels",
     "model_channels",
@@ -108,8 +111,8 @@ SIZES = {
     "attention_resolutions",
     "context_dim",
     "use_linear_in_transformer",
-}
-OPTIONAL = {"num_heads", "num_head_channels", "adm_in_channels"}
+)
+OPTIONAL = ("num_heads", "num_head_channels", "adm_in_channels")
 
 
 def from_official(official: Mapping[str, Any]) -> SVDUNetConfig:
@@ -120,13 +123,7 @@ def from_official(official: Mapping[str, Any]) -> SVDUNetConfig:
     Raises:
         InputError: an argument is unknown or missing, or has a value that makes another network.
     """
-    for name, value in official.items():
-        if name not in SIZES | OPTIONAL | FIXED.keys():
-            raise unknown("argument of the SVD U-Net", name, SIZES | OPTIONAL | FIXED.keys())
-        if name in FIXED and value not in FIXED[name]:
-            raise InputError(f"the SVD U-Net has {name}={FIXED[name][0]!r}, not {value!r}")
-    if missing := sorted(SIZES - official.keys()):
-        raise InputError(f"the configuration of the SVD U-Net lacks {', '.join(missing)}")
+    check_arguments("the SVD U-Net", official, needed=SIZES, optional=OPTIONAL, fixed=FIXED)
     channels = [official["model_channels"] * factor for factor in official["channel_mult"]]
     width = official.get("num_head_channels", -1)
     if width != -1 and any(size % width for size in channels):
@@ -162,29 +159,29 @@ class TemporalResnetBlock(nn.Module):
     Norms are over all frames of a clip.
     """
 
-    def __init__(self, place: Place, **factory: Any) -> None:
+    def __init__(self, place: Place, **factory: Unpack[Factory]) -> None:
         super().__init__()
         groups, channels = place.num_groups, place.channels
         self.norm1 = nn.GroupNorm(groups, channels, eps=RESNET_EPS, **factory)
-        self.conv1 = nn.Conv3d(channels, channels, KERNEL, padding=PADDING, **factory)
+        self.conv1 = TimeConv(channels, **factory)
         self.time_emb_proj = nn.Linear(place.embedding_channels, channels, **factory)
         self.norm2 = nn.GroupNorm(groups, channels, eps=RESNET_EPS, **factory)
-        self.conv2 = nn.Conv3d(channels, channels, KERNEL, padding=PADDING, **factory)
+        self.conv2 = TimeConv(channels, **factory)
 
     def forward(self, x_FCHW: Tensor, setting: Setting) -> Tensor:
         """(F, C, H, W) -> the same shape."""
-        x = rearrange(x_FCHW, "(b t) c h w -> b c t h w", t=setting.num_frames)
+        x = to_clips(x_FCHW, setting.num_frames)
         time = self.time_emb_proj(F.silu(setting.embedding))
         h = self.conv1(F.silu(self.norm1(x)))
         h = h + rearrange(time, "(b t) c -> b c t 1 1", t=setting.num_frames)
         h = self.conv2(F.silu(self.norm2(h)))
-        return rearrange(x + h, "b c t h w -> (b t) c h w")
+        return to_frames(x + h)
 
 
 class FrameEmbedding(nn.Module):
     """Adds an embedding of the number of the frame: sinusoids, C -> 4 C -> C, SiLU between."""
 
-    def __init__(self, place: Place, **factory: Any) -> None:
+    def __init__(self, place: Place, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.linear_1 = nn.Linear(place.channels, 4 * place.channels, **factory)
         self.linear_2 = nn.Linear(4 * place.channels, place.channels, **factory)
@@ -205,7 +202,7 @@ class TemporalTransformerBlock(nn.Module):
     its clip, and to the text of the first.
     """
 
-    def __init__(self, place: Place, **factory: Any) -> None:
+    def __init__(self, place: Place, **factory: Unpack[Factory]) -> None:
         super().__init__()
         width, heads = place.channels, place.num_heads
         frames, text = Site(f"{place.name}.attn1", "temporal"), Site(f"{place.name}.attn2", "cross")
@@ -236,7 +233,7 @@ class TemporalTransformerBlock(nn.Module):
 class AlphaBlender(nn.Module):
     """a x + (1 - a) y, a = sigmoid of one learned number; a = 1 for frames that are images."""
 
-    def __init__(self, _place: Place, **factory: Any) -> None:
+    def __init__(self, _place: Place, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.mix_factor = nn.Parameter(torch.full((1,), MIX_FACTOR, **factory))
 
@@ -264,23 +261,17 @@ class SVDUNet(VideoUNet):
 
     config: SVDUNetConfig
 
-    def __init__(
-        self,
-        config: SVDUNetConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: SVDUNetConfig, **factory: Unpack[Factory]) -> None:
         slots = Slots(
             after_resnet=TemporalResnetBlock,
             before_after_block=FrameEmbedding,
             after_block=TemporalTransformerBlock,
             fusion=AlphaBlender,
         )
-        super().__init__(config, slots, device=device, dtype=dtype)
+        super().__init__(config, slots, **factory)
         if config.vector_channels:
             self.add_embedding = MLPEmbedder(
-                config.vector_channels, 4 * config.channels[0], device=device, dtype=dtype
+                config.vector_channels, 4 * config.channels[0], **factory
             )
 
     def reset_parameters(self) -> None:

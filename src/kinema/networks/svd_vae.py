@@ -15,21 +15,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.errors import InputError
 from kinema.networks import kl_vae_config
-from kinema.networks.kl_vae import Decoder, FrameEncoder, ResBlock, check_clips
+from kinema.networks.kl_vae import Decoder, FrameEncoder, ResBlock
 from kinema.networks.kl_vae_config import KLVAEConfig
 from kinema.networks.sd_blocks import close
+from kinema.networks.video_vae import check_clips
+from kinema.nn.conv import TIME_KERNEL, TimeConv
+from kinema.nn.factory import Factory
+from kinema.nn.frames import by_clip, by_frame
 
 TIME_EPS = 1e-5
-TIME_KERNEL = (3, 1, 1)
 
 
 def from_official(arguments: Mapping[str, Any]) -> KLVAEConfig:
@@ -47,17 +49,10 @@ def from_official(arguments: Mapping[str, Any]) -> KLVAEConfig:
     return kl_vae_config.from_official(image)
 
 
-class TimeConv(nn.Conv3d):
-    """A convolution over a frame and its two neighbors; zeros beyond the first and the last."""
-
-    def __init__(self, channels: int, **factory: Any) -> None:
-        super().__init__(channels, channels, TIME_KERNEL, padding=(1, 0, 0), **factory)
-
-
 class TimeResBlock(nn.Module):
     """Twice norm, SiLU, conv over time; nothing is added at first. Norms are over T, H, W."""
 
-    def __init__(self, channels: int, *, groups: int, **factory: Any) -> None:
+    def __init__(self, channels: int, *, groups: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, channels, TIME_EPS, **factory)
         self.conv1 = TimeConv(channels, **factory)
@@ -77,7 +72,7 @@ class TimeMixer(nn.Module):
     The U-Net of the same paper mixes the other way round.
     """
 
-    def __init__(self, **factory: Any) -> None:
+    def __init__(self, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.mix_factor = nn.Parameter(torch.zeros(1, **factory))
 
@@ -89,7 +84,9 @@ class TimeMixer(nn.Module):
 class SpaceTimeResBlock(nn.Module):
     """A residual block of the image decoder, then its twin over time, mixed with its input."""
 
-    def __init__(self, in_channels: int, channels: int, *, groups: int, **factory: Any) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, groups: int, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         self.spatial_res_block = ResBlock(in_channels, channels, groups=groups, **factory)
         self.temporal_res_block = TimeResBlock(channels, groups=groups, **factory)
@@ -97,22 +94,16 @@ class SpaceTimeResBlock(nn.Module):
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """Frames ((B T), C, H, W), T of them a clip -> ((B T), C', H, W)."""
-        spatial = rearrange(self.spatial_res_block(x), "(b t) c h w -> b c t h w", t=num_frames)
-        mixed = self.time_mixer(spatial, self.temporal_res_block(spatial))
-        return rearrange(mixed, "b c t h w -> (b t) c h w")
+        return by_clip(self._mixed, self.spatial_res_block(x), num_frames)
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        return self.time_mixer(x, self.temporal_res_block(x))
 
 
 class VideoDecoder(Decoder):
     """Latents -> frames of clips; no frame is decoded without its neighbors."""
 
-    def __init__(
-        self,
-        config: KLVAEConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+    def __init__(self, config: KLVAEConfig, **factory: Unpack[Factory]) -> None:
         block = partial(SpaceTimeResBlock, groups=config.norm_groups, **factory)
         super().__init__(config, block=block, **factory)
         self.time_conv_out = TimeConv(3, **factory)
@@ -120,9 +111,7 @@ class VideoDecoder(Decoder):
     def forward(self, z: Tensor, *context: int) -> Tensor:
         """((B T), C, h, w), the number of frames T of a clip -> ((B T), 3, H, W)."""
         (num_frames,) = context
-        frames = super().forward(z, num_frames)
-        clips = rearrange(frames, "(b t) c h w -> b c t h w", t=num_frames)
-        return rearrange(self.time_conv_out(clips), "b c t h w -> (b t) c h w")
+        return by_clip(self.time_conv_out, super().forward(z, num_frames), num_frames)
 
 
 class SVDVAE(FrameEncoder):
@@ -131,15 +120,9 @@ class SVDVAE(FrameEncoder):
     Frames are encoded one by one and decoded together.
     """
 
-    def __init__(
-        self,
-        config: KLVAEConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(config, device=device, dtype=dtype)
-        self.decoder = VideoDecoder(config, device=device, dtype=dtype)
+    def __init__(self, config: KLVAEConfig, **factory: Unpack[Factory]) -> None:
+        super().__init__(config, **factory)
+        self.decoder = VideoDecoder(config, **factory)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents (B, C, T, h, w) -> clips (B, 3, T, H, W), about [-1, 1], not clamped.
@@ -151,5 +134,4 @@ class SVDVAE(FrameEncoder):
             InputError: z is not of this codec.
         """
         check_clips("latents", z, self.channels)
-        frames = rearrange(z / self.config.scale, "b c t h w -> (b t) c h w")
-        return rearrange(self.decoder(frames, z.shape[2]), "(b t) c h w -> b c t h w", b=len(z))
+        return by_frame(lambda x: self.decoder(x, z.shape[2]), self.denormalize(z))

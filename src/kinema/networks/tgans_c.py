@@ -16,13 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from kinema.config import config
 from kinema.errors import InputError
+from kinema.nn.factory import Factory
 from kinema.noise import Noise
 
 SLOPE = 0.2  # of the leaky rectifiers
@@ -97,15 +98,8 @@ class CriticsConfig:
 class Generator(nn.Module):
     """A clip from noise and a sentence, by transposed convolutions in space and time."""
 
-    def __init__(
-        self,
-        config: GeneratorConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: GeneratorConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
         width, (frames, side) = config.noise + config.sentence, config.start
         self.input_map = nn.Sequential(
@@ -160,7 +154,7 @@ class Judge(nn.Module):
         self,
         config: CriticsConfig,
         channels: int,
-        factory: dict[str, Any],
+        factory: Factory,
         *,
         kernel: tuple[int, ...],
         stride: int,
@@ -188,7 +182,7 @@ class Judge(nn.Module):
 class VideoCritic(nn.Module):
     """Judges whether a whole clip is real and what the sentence says."""
 
-    def __init__(self, config: CriticsConfig, factory: dict[str, Any]) -> None:
+    def __init__(self, config: CriticsConfig, factory: Factory) -> None:
         super().__init__()
         first, last = config.channels[0], config.channels[-1]
         self.features = nn.Sequential(
@@ -204,7 +198,7 @@ class VideoCritic(nn.Module):
 class FrameCritic(nn.Module):
     """Judges maps of single frames, or the changes between them."""
 
-    def __init__(self, config: CriticsConfig, factory: dict[str, Any]) -> None:
+    def __init__(self, config: CriticsConfig, factory: Factory) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(config.channels[-1], config.width, 1, bias=False, **factory),
@@ -222,15 +216,8 @@ class FrameCritic(nn.Module):
 class Critics(nn.Module):
     """The video, frame and motion critics."""
 
-    def __init__(
-        self,
-        config: CriticsConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: CriticsConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
         first = config.channels[0]
         self.video = VideoCritic(config, factory)
@@ -268,12 +255,12 @@ class Critics(nn.Module):
         return self.scores(self.maps(clips), sentence)
 
 
-def activated(dims: int, channels: int, factory: dict[str, Any]) -> list[nn.Module]:
+def activated(dims: int, channels: int, factory: Factory) -> list[nn.Module]:
     """What follows a layer: a norm over batch and places, and the leaky rectifier."""
     return [NORM[dims](channels, **factory), nn.LeakyReLU(SLOPE)]
 
 
-def halving(dims: int, channels: tuple[int, ...], factory: dict[str, Any]) -> list[nn.Module]:
+def halving(dims: int, channels: tuple[int, ...], factory: Factory) -> list[nn.Module]:
     """Layers that halve all axes, from each number of channels to the next; the last is bare."""
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):

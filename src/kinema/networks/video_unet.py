@@ -17,17 +17,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.condition import Conditions, Grid, Tokens
 from kinema.config import config, from_dict
-from kinema.errors import InputError, unknown
+from kinema.errors import InputError
+from kinema.networks.official import check_arguments
 from kinema.networks.sd_blocks import (
     RESNET_EPS,
     PointwiseConv,
@@ -45,7 +44,10 @@ from kinema.networks.video_unet_levels import (
     Slots,
     UpLevel,
 )
+from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.embeddings import MLPEmbedder, sinusoids
+from kinema.nn.factory import Factory
+from kinema.nn.frames import to_clips, to_frames
 
 EMPTY = Slots()
 
@@ -142,9 +144,9 @@ SIZES = {
     "cross_attention_dim": "context_channels",
     "norm_num_groups": "num_groups",
 }
-# These make sizes too; of the last two, neither bears on the network's tensors.
-OTHERS = {"down_block_types", "up_block_types", "attention_head_dim", "use_linear_projection"}
-OTHERS |= {"sample_size", "_diffusers_version"}
+NEEDED = (*SIZES, "down_block_types", "up_block_types", "attention_head_dim")
+# Neither of the last two bears on the network's tensors.
+OPTIONAL = ("use_linear_projection", "sample_size", "_diffusers_version")
 
 
 def from_diffusers(official: Mapping[str, Any]) -> VideoUNetConfig:
@@ -153,14 +155,7 @@ def from_diffusers(official: Mapping[str, Any]) -> VideoUNetConfig:
     Raises:
         InputError: an argument is unknown or missing, or has a value that makes another network.
     """
-    for name, value in official.items():
-        if name not in FIXED.keys() | SIZES.keys() | OTHERS:
-            raise unknown("argument of the U-Net", name, FIXED.keys() | SIZES.keys() | OTHERS)
-        if name in FIXED and value not in FIXED[name]:
-            raise InputError(f"the U-Net has {name}={FIXED[name][0]!r}, not {value!r}")
-    needed = SIZES.keys() | {"down_block_types", "up_block_types", "attention_head_dim"}
-    if missing := sorted(needed - official.keys()):
-        raise InputError(f"the configuration of the U-Net lacks {', '.join(missing)}")
+    check_arguments("the U-Net", official, needed=NEEDED, optional=OPTIONAL, fixed=FIXED)
     sizes = {ours: official[theirs] for theirs, ours in SIZES.items()}
     down, heads = list(official["down_block_types"]), official["attention_head_dim"]
     sizes["attention"] = [kind == "CrossAttnDownBlock2D" for kind in down]
@@ -175,26 +170,12 @@ def from_diffusers(official: Mapping[str, Any]) -> VideoUNetConfig:
     return from_dict(VideoUNetConfig, sizes, where="the U-Net")
 
 
-class UNetEncoder(nn.Module):
-    """The way down and the middle, which a control branch has too.
+class UNetEncoder(Checkpointed):
+    """The way down and the middle, which a control branch has too."""
 
-    Attributes:
-        gradient_checkpointing: in training, blocks are run again in the backward pass instead of
-            keeping what they computed.
-    """
-
-    def __init__(
-        self,
-        config: VideoUNetConfig,
-        slots: Slots,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: VideoUNetConfig, slots: Slots, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
-        self.gradient_checkpointing = False
         widths, blocks = config.channels, config.blocks_per_level
         joined = config.in_channels + config.concat_channels
         self.conv_in = nn.Conv2d(joined, widths[0], 3, padding=1, **factory)
@@ -252,13 +233,11 @@ class UNetEncoder(nn.Module):
             mask=None if text.mask is None else text.mask.bool()[:, None, None],
             conditions=conditions,
         )
-        return rearrange(x, "b c t h w -> (b t) c h w"), setting
+        return to_frames(x), setting
 
     def run(self, setting: Setting) -> Run:
         """How blocks are run in a setting."""
-        if self.gradient_checkpointing and self.training:
-            return lambda part, x: checkpoint(part, x, setting, use_reentrant=False)
-        return lambda part, x: part(x, setting)
+        return lambda part, x: self.run_block(part, x, setting)
 
     def descend(
         self, x: Tensor, setting: Setting, levels: Sequence[Tensor]
@@ -296,15 +275,9 @@ class VideoUNet(UNetEncoder):
     """
 
     def __init__(
-        self,
-        config: VideoUNetConfig,
-        slots: Slots = EMPTY,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, config: VideoUNetConfig, slots: Slots = EMPTY, **factory: Unpack[Factory]
     ) -> None:
-        super().__init__(config, slots, device=device, dtype=dtype)
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        super().__init__(config, slots, **factory)
         widths, blocks = config.channels, config.blocks_per_level + 1
         skips = [widths[0]]
         for level, width in enumerate(widths):
@@ -350,5 +323,4 @@ class VideoUNet(UNetEncoder):
         Raises:
             InputError: height or width is no multiple of the configuration's stride.
         """
-        out = self.conv_out(self.features(x, time, conditions))
-        return rearrange(out, "(b t) c h w -> b c t h w", t=x.shape[2])
+        return to_clips(self.conv_out(self.features(x, time, conditions)), x.shape[2])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from kinema.networks.sd_blocks import (
     TransformerBlock,
     Upsample,
 )
+from kinema.nn.factory import Factory
 
 Run = Callable[[nn.Module, Tensor], Tensor]  # runs a block on frames, in the setting of the call
 Slot = Callable[..., nn.Module]  # (place, *, device, dtype) -> what stands there
@@ -99,7 +100,7 @@ class Residuals(NamedTuple):
     skips: tuple[Tensor, ...] = ()
 
 
-def fill(slot: Slot | None, place: Place, factory: dict[str, Any]) -> nn.Module | None:
+def fill(slot: Slot | None, place: Place, factory: Factory) -> nn.Module | None:
     """What a slot makes at a place, or None if it is empty."""
     return None if slot is None else slot(place, **factory)
 
@@ -148,7 +149,9 @@ class VideoTransformer(SpatialTransformer):
         return fused(self.time_mixer, x, y, setting)
 
 
-def make_resnet(in_channels: int, place: Place, slots: Slots, **factory: Any) -> nn.Module:
+def make_resnet(
+    in_channels: int, place: Place, slots: Slots, **factory: Unpack[Factory]
+) -> nn.Module:
     """A residual block with its slot."""
     spatial = ResnetBlock(
         in_channels,
@@ -164,7 +167,7 @@ def make_resnet(in_channels: int, place: Place, slots: Slots, **factory: Any) ->
     return VideoResnet(spatial, temporal, fill(slots.fusion, place, factory))
 
 
-def make_transformer(place: Place, slots: Slots, **factory: Any) -> SpatialTransformer:
+def make_transformer(place: Place, slots: Slots, **factory: Unpack[Factory]) -> SpatialTransformer:
     """A transformer with the slots in it."""
     inside, behind = place.at("transformer_blocks.0"), place.at("temporal_transformer_blocks.0")
     block = TransformerBlock(
@@ -175,7 +178,11 @@ def make_transformer(place: Place, slots: Slots, **factory: Any) -> SpatialTrans
         before_ff=fill(slots.before_ff, inside, factory),
         **factory,
     )
-    sizes = {"num_groups": place.num_groups, "projection": place.projection, **factory}
+    sizes: dict[str, Any] = {
+        "num_groups": place.num_groups,
+        "projection": place.projection,
+        **factory,
+    }
     temporal = fill(slots.after_block, behind, factory)
     if temporal is None:
         return SpatialTransformer(block, place.channels, **sizes)
@@ -195,7 +202,12 @@ class Level(nn.Module):
     """
 
     def __init__(
-        self, place: Place, widths: Sequence[int], transformers: int, slots: Slots, **factory: Any
+        self,
+        place: Place,
+        widths: Sequence[int],
+        transformers: int,
+        slots: Slots,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(
@@ -222,7 +234,7 @@ class Level(nn.Module):
 class DownLevel(Level):
     """One level on the way down, and the step to half the size where `last` is not set."""
 
-    def __init__(self, place: Place, *sizes: Any, last: bool, **factory: Any) -> None:
+    def __init__(self, place: Place, *sizes: Any, last: bool, **factory: Unpack[Factory]) -> None:
         super().__init__(place, *sizes, **factory)
         self.downsamplers = nn.ModuleList([] if last else [Downsample(place.channels, **factory)])
 
@@ -255,7 +267,7 @@ class MidBlock(Level):
 class UpLevel(Level):
     """One level on the way up, and the step to twice the size where `last` is not set."""
 
-    def __init__(self, place: Place, *sizes: Any, last: bool, **factory: Any) -> None:
+    def __init__(self, place: Place, *sizes: Any, last: bool, **factory: Unpack[Factory]) -> None:
         super().__init__(place, *sizes, **factory)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(place.channels, **factory)])
 

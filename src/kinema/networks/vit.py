@@ -10,16 +10,17 @@ Letters: B batch, N tokens, D width, H heads, K head width, P patches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.config import config
 from kinema.errors import InputError
+from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.factory import Factory
 from kinema.nn.sites import Site, attend
 
 Activation = Callable[[Tensor], Tensor]
@@ -67,7 +68,7 @@ def vit_b_16() -> ViTConfig:
 class Attention(nn.Module):
     """Self-attention with one projection for queries, keys and values."""
 
-    def __init__(self, site: Site, width: int, num_heads: int, **factory: Any) -> None:
+    def __init__(self, site: Site, width: int, num_heads: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.site, self.num_heads = site, num_heads
         self.qkv = nn.Linear(width, 3 * width, **factory)
@@ -82,7 +83,7 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Linear D -> 4D, an activation, Linear 4D -> D."""
 
-    def __init__(self, width: int, activation: Activation, **factory: Any) -> None:
+    def __init__(self, width: int, activation: Activation, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.activation = activation
         self.fc1 = nn.Linear(width, 4 * width, **factory)
@@ -111,7 +112,7 @@ class Block(nn.Module):
         *,
         activation: Activation,
         eps: float,
-        **factory: Any,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps, **factory)
@@ -125,17 +126,10 @@ class Block(nn.Module):
         return x_BND + self.mlp(self.norm2(x_BND))
 
 
-def through(blocks: nn.ModuleList, x: Tensor, mask: Tensor | None, *, saving: bool) -> Tensor:
-    """Runs x (B, N, D) through blocks; `saving` computes them again in the backward pass."""
-    for block in blocks:
-        x = checkpoint(block, x, mask, use_reentrant=False) if saving else block(x, mask)
-    return x
-
-
 class PatchEmbed(nn.Module):
     """Images (B, 3, S, S) -> one token per patch (B, P, D), row by row."""
 
-    def __init__(self, config: ViTConfig, **factory: Any) -> None:
+    def __init__(self, config: ViTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         size = config.patch_size
         self.proj = nn.Conv2d(3, config.width, size, stride=size, **factory)
@@ -152,24 +146,12 @@ class ImageFeatures(NamedTuple):
     patches: Tensor
 
 
-class ViT(nn.Module):
-    """Images -> class token and patches, after the last norm.
+class ViT(Checkpointed):
+    """Images -> class token and patches, after the last norm."""
 
-    Attributes:
-        gradient_checkpointing: in training, blocks are run again in the backward pass.
-    """
-
-    def __init__(
-        self,
-        config: ViTConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: ViTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
-        self.gradient_checkpointing = False
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.width, **factory))
         self.pos_embed = nn.Parameter(
             torch.empty(1, 1 + config.num_patches, config.width, **factory)
@@ -199,7 +181,6 @@ class ViT(nn.Module):
         """Images (B, ..., 3, S, S), normalized -> summary (B, ..., D), patches (B, ..., P, D)."""
         patches = self.patch_embed(images.flatten(0, -4))
         x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], 1) + self.pos_embed
-        saving = self.gradient_checkpointing and self.training
-        x = self.norm(through(self.blocks, x, None, saving=saving))
+        x = self.norm(self.through(self.blocks, x, None))
         x = x.unflatten(0, images.shape[:-3])
         return ImageFeatures(x[..., 0, :], x[..., 1:, :])

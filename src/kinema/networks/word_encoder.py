@@ -6,16 +6,20 @@ Letters: B batch, L words, D width.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from kinema.condition import Tokens
 from kinema.config import config
 from kinema.errors import InputError
+from kinema.nn.factory import Factory
+from kinema.noise import Noise
 
 WORD = re.compile(r"[^\W_]+|[.,;!?]")
 PAD, BEGIN = 0, 1  # ids before those of the vocabulary
@@ -42,15 +46,8 @@ class WordEncoder(nn.Module):
     The first state belongs to a begin token, so that the empty text, which is the null, has one.
     """
 
-    def __init__(
-        self,
-        config: WordEncoderConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: WordEncoderConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.config = config
         self._ids = {word: i + 2 for i, word in enumerate(config.vocabulary)}
         self.words = nn.Embedding(len(config.vocabulary) + 2, config.width, **factory)
@@ -79,6 +76,32 @@ class WordEncoder(nn.Module):
         known = [w for w in words if w in self._ids]
         unknown = [w for w in dict.fromkeys(words) if w not in self._ids and w.isalnum()]
         return known, unknown
+
+    def learn(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Gives words these embeddings (D,), in place; those that are new join the vocabulary.
+
+        They join it at its end, and the encoder reads all other words as before. What is given is
+        copied.
+        """
+        old = self.words
+        new = tuple(word for word in embeddings if word not in self._ids)
+        self.config = replace(self.config, vocabulary=(*self.config.vocabulary, *new))
+        self._ids |= {word: old.num_embeddings + i for i, word in enumerate(new)}
+        count, factory = old.num_embeddings + len(new), {"device": old.weight.device}
+        self.words = skip_init(
+            nn.Embedding, count, self.config.width, dtype=old.weight.dtype, **factory
+        ).train(old.training)
+        with torch.no_grad():
+            self.words.weight[: old.num_embeddings] = old.weight
+            for word, embedding in embeddings.items():
+                self.words.weight[self._ids[word]] = embedding
+
+    def embeddings_for(self, words: Sequence[str]) -> dict[str, Tensor]:
+        """Embeddings (D,) for new words to begin with: as those of the vocabulary are spread."""
+        known = self.words.weight[2:].detach().float()
+        noise = Noise(0, tuple(range(len(words)))).normal((len(words), known.shape[1]), "new words")
+        drawn = known.mean(0) + known.std(0) * noise.to(known)
+        return dict(zip(words, drawn))
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Ids (B, max_words + 1) on the CPU; words that are not in the vocabulary are left out.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from kinema.nn.factory import Factory
+
 PaddingMode = Literal["zeros", "replicate", "reflect"]
 Factors = tuple[int, int, int]  # over time, height, width
+TIME_KERNEL = (3, 1, 1)
 
 
 class CausalConv3d(nn.Module):
@@ -36,8 +39,7 @@ class CausalConv3d(nn.Module):
         stride: Factors,
         causal: bool,
         padding_mode: PaddingMode,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.causal = causal
@@ -48,8 +50,7 @@ class CausalConv3d(nn.Module):
             stride=stride,
             padding=(0, 1, 1),
             padding_mode=padding_mode,
-            device=device,
-            dtype=dtype,
+            **factory,
         )
 
     @property
@@ -63,6 +64,13 @@ class CausalConv3d(nn.Module):
         first, last = x[:, :, :1], x[:, :, -1:]
         frames = (first, first, x) if self.causal else (first, x, last)
         return self.conv(torch.cat(frames, dim=2))
+
+
+class TimeConv(nn.Conv3d):
+    """A convolution over a frame and its two neighbors; zeros beyond the first and the last."""
+
+    def __init__(self, channels: int, **factory: Unpack[Factory]) -> None:
+        super().__init__(channels, channels, TIME_KERNEL, padding=(1, 0, 0), **factory)
 
 
 def space_to_depth(x: Tensor, factors: Factors) -> Tensor:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from kinema.nn.factory import Factory
 
 MAX_PERIOD = 10_000.0
 NUM_FREQUENCIES = 128
@@ -34,17 +37,10 @@ def sinusoids(time: Tensor, num_frequencies: int) -> Tensor:
 class MLPEmbedder(nn.Module):
     """Linear, SiLU, Linear."""
 
-    def __init__(
-        self,
-        in_dim: int,
-        dim: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, in_dim: int, dim: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(in_dim, dim, device=device, dtype=dtype)
-        self.linear_2 = nn.Linear(dim, dim, device=device, dtype=dtype)
+        self.linear_1 = nn.Linear(in_dim, dim, **factory)
+        self.linear_2 = nn.Linear(dim, dim, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_dim) -> (..., dim)."""
@@ -58,15 +54,9 @@ class TimeEmbedder(nn.Module):
     checkpoints and of LTX-Video's.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, dim: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        self.timestep_embedder = MLPEmbedder(2 * NUM_FREQUENCIES, dim, device=device, dtype=dtype)
+        self.timestep_embedder = MLPEmbedder(2 * NUM_FREQUENCIES, dim, **factory)
 
     def forward(self, time: Tensor) -> Tensor:
         """(...) -> (..., dim), in the type of the weights."""

@@ -5,9 +5,13 @@ Statistics are taken in float32 also where the activations are bf16 or half.
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from kinema.nn.factory import Factory
 
 PIXEL_NORM_EPS = 1e-8
 
@@ -44,16 +48,9 @@ class ChannelNorm(nn.Module):
         eps: added to the variance.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        eps: float,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, channels: int, *, eps: float, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=eps, device=device, dtype=dtype)
+        self.norm = nn.LayerNorm(channels, eps=eps, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, ...) -> (B, C, ...)."""

@@ -112,21 +112,21 @@ class Case:
         Raises:
             InputError: one of `names` is missing, or there is one neither there nor in `optional`.
         """
-        for name in names:
-            if name not in self.inputs:
-                raise InputError(f"the entry {self.entry} needs an input {name!r}")
-        for name in self.inputs:
-            if name not in (*names, *optional):
-                raise unknown(f"input of the entry {self.entry}", name, (*names, *optional))
+        self._check("input", self.inputs, names, optional)
 
     def check_config(self, *names: str, optional: Sequence[str]) -> None:
         """Checks the names in `config` in the same way, for entries that are no constructor's."""
+        self._check("argument", self.config, names, optional)
+
+    def _check(
+        self, kind: str, given: Mapping[str, Any], names: Sequence[str], optional: Sequence[str]
+    ) -> None:
         for name in names:
-            if name not in self.config:
-                raise InputError(f"the entry {self.entry} needs an argument {name!r}")
-        for name in self.config:
+            if name not in given:
+                raise InputError(f"the entry {self.entry} needs an {kind} {name!r}")
+        for name in given:
             if name not in (*names, *optional):
-                raise unknown(f"argument of the entry {self.entry}", name, (*names, *optional))
+                raise unknown(f"{kind} of the entry {self.entry}", name, (*names, *optional))
 
     def stages(self) -> list[str]:
         """The names of the recorded stages, in order."""

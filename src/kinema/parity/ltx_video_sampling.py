@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +13,10 @@ from torch import Tensor
 from kinema.condition import Conditions, Tokens
 from kinema.errors import InputError, unknown
 from kinema.hooks.hold import Hold
-from kinema.noise import Noise
 from kinema.parity.case import Case
+from kinema.parity.noise import recorded_noise
 from kinema.processes import flow, guidance, latent_filters, samplers, schedules
-from kinema.processes.process import Report
+from kinema.processes.steps import Report
 from kinema.systems.ltx_video_config import SHIFT
 
 Results = dict[str, Tensor]
@@ -27,17 +26,6 @@ RULE = re.compile(
     r"(?P<rule>sd3|linearquadratic|simplediffusion|constant(?P<mu>\d+(\.\d+)?))"
     r"(_terminal(?P<stretched>\d+(\.\d+)?))?"
 )
-
-
-@dataclass(frozen=True)
-class Recorded(Noise):
-    """Noise that was recorded: every stream is `value`."""
-
-    value: Tensor
-
-    def normal(self, shape: Any, stream: str) -> Tensor:
-        """The recorded tensor, repeated to `shape`."""
-        return self.value.expand(tuple(shape))
 
 
 def scheduler_sigmas(case: Case) -> Results:
@@ -101,7 +89,7 @@ def scheduler_euler(case: Case) -> Results:
         return x @ matrix + time[:, None, None]
 
     samplers.euler(velocity, x, sigmas, callback=lambda report: trajectory.append(report.x))
-    noise = Recorded(0, tuple(range(len(x))), matrix[0])
+    noise = recorded_noise(matrix[0].expand_as(x))
     process = flow.Flow(times=flow.LogitNormal(shift=SHIFT))
     return {
         "out.trajectory": torch.stack(trajectory),
@@ -119,7 +107,7 @@ def masked_denoising(case: Case) -> Results:
     hold = Hold(
         given=case.inputs["init"],
         strength=case.inputs["mask"],
-        noise=Recorded(0, tuple(range(len(start))), case.inputs["noise"]),
+        noise=recorded_noise(case.inputs["noise"]),
         noise_scale=case.config["image_cond_noise_scale"],
     )
     shown: list[Tensor] = []

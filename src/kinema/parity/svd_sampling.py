@@ -12,15 +12,15 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from kinema.condition import Conditions, Grid, Tokens, Vector
 from kinema.errors import unknown
 from kinema.networks import svd_unet
+from kinema.nn.frames import to_clips, to_frames
 from kinema.parity.case import Case
-from kinema.parity.ltx_video_sampling import Recorded
 from kinema.parity.network import load_weights
+from kinema.parity.noise import recorded_noise
 from kinema.parity.runner import Adapter
 from kinema.processes import edm, guidance, samplers, schedules
 from kinema.processes.edm import EDM
@@ -71,7 +71,7 @@ def _published(num_steps: int, what: str) -> Tensor:
         return schedules.with_zero(levels)
     if what == "timesteps":
         return edm.v_scaling(levels, 1.0).noise
-    return PUBLISHED.start((1,), Recorded(0, (0,), torch.ones(1)))
+    return PUBLISHED.start((1,), recorded_noise(torch.ones(1)))
 
 
 # Preconditioning.
@@ -118,7 +118,7 @@ def _process(scaling: str) -> EDM:
 def _levels_drawn(case: Case, mean: float, std: float) -> Tensor:
     draws = case.inputs["rand"]
     process = replace(PUBLISHED, P_mean=mean, P_std=std)
-    return process.times(draws, Recorded(0, tuple(range(len(draws))), draws))
+    return process.times(draws, recorded_noise(draws))
 
 
 def _weight(name: str, sigma: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def _weight(name: str, sigma: Tensor) -> Tensor:
 
 def _preconditioned(case: Case, found: re.Match[str]) -> Tensor:
     sigma, output, x0 = (case.inputs[name] for name in ("sigma", "network_output", "x0"))
-    noise = Recorded(0, tuple(range(len(x0))), case.inputs["noise"])
+    noise = recorded_noise(case.inputs["noise"])
     process = _process(found["scaling"])
     if found["part"] is not None:
         scaling = process.preconditioning(sigma, process.sigma_data)._asdict()
@@ -145,7 +145,7 @@ def _preconditioned(case: Case, found: re.Match[str]) -> Tensor:
     losses = []
     for row in range(len(x0)):
         one = slice(row, row + 1)
-        recorded = Recorded(0, (row,), case.inputs["noise"][one])
+        recorded = recorded_noise(case.inputs["noise"][one])
         predict = partial(_fixed, output[one])
         losses.append(process.loss_at(predict, x0[one], conditions, recorded, sigma[one])[0])
     own = _weight(found["scaling"], sigma)
@@ -197,14 +197,14 @@ def _scales(found: re.Match[str]) -> Tensor:
 
 def _guided(predictions: Tensor, scales: Tensor) -> Tensor:
     """Frames of unconditional, then conditional predictions -> guided ones."""
-    null, full = _clips(predictions, len(scales)).chunk(2)
+    null, full = to_clips(predictions, len(scales)).chunk(2)
 
     def predict(x: Tensor, time: Tensor, conditions: Conditions) -> Tensor:
         return full if conditions.of(Vector, "given").x.any() else null
 
     given = Vector(x=torch.ones(1, 1), null=Vector(x=torch.zeros(1, 1)))
     guide = _by_frame(scales, "given")
-    return _frames(guide(predict, full, torch.ones(len(full)), Conditions({"given": given}), 0))
+    return to_frames(guide(predict, full, torch.ones(len(full)), Conditions({"given": given}), 0))
 
 
 def _by_frame(scales: Tensor, *names: str) -> Guidance:
@@ -228,12 +228,12 @@ def sampler_toy(case: Case) -> Results:
     case.check_inputs("noise", "crossattn", "concat", "vector", optional=())
     case.check_config(*SAMPLING, "sigma_min", "rho", optional=())
     frames = case.config["num_frames"]
-    text = _clips(case.inputs["crossattn"][..., None], frames)
+    text = to_clips(case.inputs["crossattn"][..., None], frames)
     conditions = Conditions(
         {
             "crossattn": _droppable(text),
-            "concat": _droppable(_clips(case.inputs["concat"], frames)),
-            "vector": Grid(x=_clips(case.inputs["vector"][..., None, None], frames)),
+            "concat": _droppable(to_clips(case.inputs["concat"], frames)),
+            "vector": Grid(x=to_clips(case.inputs["vector"][..., None, None], frames)),
         }
     )
     levels = _levels(case, case.config["sigma_min"], case.config["rho"])
@@ -286,13 +286,13 @@ def _sampled(
     times: list[Tensor] = []
 
     def watched(x: Tensor, time: Tensor, step: int) -> Tensor:
-        inputs.append(_frames(x))
+        inputs.append(to_frames(x))
         times.append(time[0])
         return velocity(x, time, step)
 
-    unit = _clips(case.inputs["noise"], len(scales))
-    start = process.start(unit.shape, Recorded(0, tuple(range(len(unit))), unit))
-    return _frames(sampler(watched, start, levels)), torch.stack(inputs), torch.stack(times)
+    unit = to_clips(case.inputs["noise"], len(scales))
+    start = process.start(unit.shape, recorded_noise(unit))
+    return to_frames(sampler(watched, start, levels)), torch.stack(inputs), torch.stack(times)
 
 
 def _toy(x: Tensor, time: Tensor, conditions: Conditions) -> Tensor:
@@ -306,14 +306,6 @@ def _toy(x: Tensor, time: Tensor, conditions: Conditions) -> Tensor:
 def _droppable(x: Tensor) -> Grid:
     """A condition whose null is zero."""
     return Grid(x=x, null=Grid(x=torch.zeros_like(x)))
-
-
-def _clips(frames: Tensor, num_frames: int) -> Tensor:
-    return rearrange(frames, "(b t) c h w -> b c t h w", t=num_frames)
-
-
-def _frames(clips: Tensor) -> Tensor:
-    return rearrange(clips, "b c t h w -> (b t) c h w")
 
 
 ADAPTERS: dict[str, Adapter] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from kinema.condition import Condition, Conditions, Grid, Tokens, Vector
@@ -17,6 +16,7 @@ from kinema.errors import InputError
 from kinema.networks import svd_unet
 from kinema.networks.svd_unet import SVDUNet
 from kinema.nn.embeddings import sinusoids
+from kinema.nn.frames import to_clips, to_frames
 from kinema.parity.case import Case
 from kinema.parity.network import load_weights, recorded, stage_places
 from kinema.parity.runner import Adapter
@@ -81,14 +81,14 @@ def _conditions(case: Case, num_frames: int) -> Conditions:
     if "vector" in case.inputs:
         given["vector"] = Vector(x=_per_clip(case, "vector", num_frames))
     if (joined := case.inputs["x"][:, _out_channels(case) :]).numel():
-        given["concat"] = Grid(x=_clips(joined, num_frames))
+        given["concat"] = Grid(x=to_clips(joined, num_frames))
     return Conditions(given)
 
 
 def _run(case: Case, network: SVDUNet, conditions: Conditions, num_frames: int) -> Tensor:
-    x = _clips(case.inputs["x"][:, : _out_channels(case)], num_frames)
+    x = to_clips(case.inputs["x"][:, : _out_channels(case)], num_frames)
     out = network(x, _per_clip(case, "c_noise", num_frames), conditions)
-    return rearrange(out, "b c t h w -> (b t) c h w")
+    return to_frames(out)
 
 
 def _recorded(case: Case, network: SVDUNet, conditions: Conditions, num_frames: int) -> Results:
@@ -111,16 +111,12 @@ def _recorded(case: Case, network: SVDUNet, conditions: Conditions, num_frames: 
     for name in results.keys() & {"stage.time_embed", "stage.label_emb"}:
         results[name] = results[name].repeat_interleave(num_frames, dim=0)
     if "stage.res_temporal" in results:
-        results["stage.res_temporal"] = _clips(results["stage.res_temporal"], num_frames)
+        results["stage.res_temporal"] = to_clips(results["stage.res_temporal"], num_frames)
     return {**results, "out.video": out}
 
 
 def _out_channels(case: Case) -> int:
     return case.config["out_channels"]
-
-
-def _clips(frames: Tensor, num_frames: int) -> Tensor:
-    return rearrange(frames, "(b t) c h w -> b c t h w", t=num_frames)
 
 
 def _per_clip(case: Case, name: str, num_frames: int) -> Tensor:

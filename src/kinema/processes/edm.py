@@ -3,7 +3,7 @@
 D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) is the clean state predicted in x, and F the
 network. The loss is weighted by 1 / c_out^2, so that F learns a target of about unit variance at
 every level (table 1). Stable Video Diffusion (arXiv 2311.15127) has sigma_data = 1 and the scaling
-of v-prediction.
+of v-prediction, Stable Diffusion (arXiv 2112.10752) that of eps-prediction.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from torch import Tensor
 
 from kinema.condition import Conditions
 from kinema.noise import Noise
-from kinema.processes import conversions, samplers
-from kinema.processes.process import Callback, Guidance, Predict, StepHook, per_sample
+from kinema.processes import conversions, samplers, schedules
+from kinema.processes.conversions import per_sample
+from kinema.processes.process import Fraction, Guidance, Predict, Process, mean_error
+
+STABLE_DIFFUSION = schedules.stable_diffusion(schedules.TRAINING_STEPS).flip(0)  # rising
 
 
 class Scaling(NamedTuple):
@@ -52,8 +55,21 @@ def eps_scaling(sigma: Tensor, sigma_data: float) -> Scaling:
     return scaling._replace(skip=torch.ones_like(sigma), out=-sigma)
 
 
+def sd_scaling(sigma: Tensor, sigma_data: float) -> Scaling:
+    """Of eps-prediction by a network that is told steps of Stable Diffusion's table, 0 to 999.
+
+    Between two levels the step is on a line over their logarithms; beyond the table it is the last.
+    """
+    levels = STABLE_DIFFUSION.to(sigma).log()
+    log = sigma.log().clamp(levels[0], levels[-1])
+    above = torch.searchsorted(levels, log).clamp(min=1)
+    below = levels[above - 1]
+    step = above - 1 + (log - below) / (levels[above] - below)
+    return eps_scaling(sigma, sigma_data)._replace(noise=step)
+
+
 @dataclass(frozen=True, kw_only=True)
-class EDM:
+class EDM(Process):
     """The process over states (B, ...); its time is sigma, (B,).
 
     Predictors are the raw network F, called with c_in x and c_noise = ln(sigma) / 4. Guidance acts
@@ -63,7 +79,7 @@ class EDM:
         sigma_data: standard deviation of the data.
         sigma_max: where sampling starts; the first of its noise levels.
         P_mean, P_std: of ln(sigma) in training.
-        preconditioning: `edm_scaling`, `v_scaling` or `eps_scaling`.
+        preconditioning: `edm_scaling`, `v_scaling`, `eps_scaling` or `sd_scaling`.
     """
 
     sigma_data: float
@@ -85,7 +101,7 @@ class EDM:
         """Levels (B,) to train at: ln(sigma) is normal."""
         return torch.exp(self.P_mean + self.P_std * noise.normal((len(x0),), "time"))
 
-    def level(self, fraction: float) -> float:
+    def level(self, fraction: Fraction) -> Fraction:
         """The level with the ratio of noise to signal that a flow has at this time, in [0, 1).
 
         It does not depend on where a stage trains, so that stages can be compared.
@@ -101,41 +117,30 @@ class EDM:
 
         return denoise
 
-    def loss(
-        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted squared error of D at random levels; see `loss_at`."""
-        return self.loss_at(predict, x0, conditions, noise, self.times(x0, noise).to(x0.device))
-
     def loss_at(
-        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, sigma: Tensor
+        self,
+        predict: Predict,
+        x0: Tensor,
+        conditions: Conditions,
+        noise: Noise,
+        sigma: Tensor,
+        strength: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss at levels sigma (B,): the mean of (D - x0)^2 / c_out^2 (eq. 8).
+
+        Given tokens are as `Process` has it, of strengths below 1: the network is told ln(sigma).
 
         Returns:
             The loss, and logs: ``loss``, and ``trivial``, that of the network F = 0.
         """
+        sigma = self.times_of_tokens(sigma, strength)
         x0 = x0.float()
         x = x0 + per_sample(sigma, x0) * noise.normal(x0.shape, "eps").to(x0)
         skip, out, inner, c_noise = self._scaling(sigma, x)
         target = (x0 - skip * x) / out
-        loss = torch.nn.functional.mse_loss(predict(inner * x, c_noise, conditions).float(), target)
-        return loss, {"loss": loss.detach(), "trivial": target.square().mean()}
-
-    def sample(
-        self,
-        predict: Predict,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        conditions: Conditions,
-        guidance: Guidance,
-        hooks: Sequence[StepHook] = (),  # default kept: plain sampling has none
-        callback: Callback | None = None,
-    ) -> Tensor:
-        """Integrates from ``sigmas[0]`` to ``sigmas[-1]`` with Euler's rule; shape of x."""
-        velocity = self.velocity(predict, conditions, guidance)
-        return samplers.euler(velocity, x, sigmas, hooks=hooks, callback=callback)
+        loss = mean_error(predict(inner * x, c_noise, conditions).float(), target, strength)
+        trivial = mean_error(torch.zeros_like(target), target, strength)
+        return loss, {"loss": loss.detach(), "trivial": trivial}
 
     def velocity(
         self, predict: Predict, conditions: Conditions, guidance: Guidance

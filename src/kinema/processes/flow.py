@@ -5,7 +5,7 @@ Source: arXiv 2209.03003, with the times of SD3 (arXiv 2403.03206), as LTX-Video
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,17 +14,24 @@ from torch import Tensor
 from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes import conversions, samplers
-from kinema.processes.process import Callback, Guidance, Predict, StepHook, per_sample
+from kinema.processes.conversions import per_sample
+from kinema.processes.process import (
+    Fraction,
+    Guidance,
+    Predict,
+    Process,
+    Times,
+    mean_error,
+)
 from kinema.processes.schedules import TokenShift
 
 ENDS = (-2.5758, 3.0902)  # normals of which 0.5 % lie below and 0.1 % above
 EARLIEST = 1e-3
 UNIFORM = 0.1  # share of the times
-Times = Callable[[Tensor, Noise], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
+class Flow(Process):
     """The process of a rectified flow over states (B, ...).
 
     Args:
@@ -41,48 +48,36 @@ class Flow:
         """x0 (B, ...) brought to times t (B,) or (B, N)."""
         return self._mix(x0, t, noise.normal(x0.shape, "x_T").to(x0))
 
-    def level(self, fraction: float) -> float:
+    def level(self, fraction: Fraction) -> Fraction:
         """The time at which noise makes up a fraction of the state: the fraction itself."""
         return fraction
 
-    def loss(
-        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error of the velocity at random times; see `loss_at`."""
-        return self.loss_at(predict, x0, conditions, noise, self.times(x0, noise).to(x0.device))
-
     def loss_at(
-        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, t: Tensor
+        self,
+        predict: Predict,
+        x0: Tensor,
+        conditions: Conditions,
+        noise: Noise,
+        t: Tensor,
+        strength: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss at times t (B,) or (B, N).
+        """The loss at times t (B,) or (B, N), with given tokens as `Process` has it.
 
         Returns:
             The loss, and logs: ``loss``, and ``trivial``, the error of the predictor v = 0.
         """
+        t = self.times_of_tokens(t, strength)
         eps = noise.normal(x0.shape, "eps").to(x0)
-        target = eps - x0
-        v = predict(self._mix(x0, t, eps), t, conditions)
-        loss = torch.nn.functional.mse_loss(v.float(), target.float())
-        return loss, {"loss": loss.detach(), "trivial": target.float().square().mean()}
+        target = (eps - x0).float()
+        v = predict(self._mix(x0, t, eps), t, conditions).float()
+        loss = mean_error(v, target, strength)
+        trivial = mean_error(torch.zeros_like(target), target, strength)
+        return loss, {"loss": loss.detach(), "trivial": trivial}
 
-    def sample(
-        self,
-        predict: Predict,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
-        conditions: Conditions,
-        guidance: Guidance,
-        hooks: Sequence[StepHook] = (),  # default kept: plain sampling has none
-        callback: Callback | None = None,
-    ) -> Tensor:
-        """Integrates from ``sigmas[0]`` to ``sigmas[-1]`` with Euler's rule; shape of x."""
-        velocity = self.velocity(predict, conditions, guidance)
-        return samplers.euler(velocity, x, sigmas, hooks=hooks, callback=callback)
-
-    @staticmethod
-    def velocity(predict: Predict, conditions: Conditions, guidance: Guidance) -> samplers.Velocity:
-        """The guided velocity, as samplers take it."""
+    def velocity(
+        self, predict: Predict, conditions: Conditions, guidance: Guidance
+    ) -> samplers.Velocity:
+        """The guided velocity; it is that of the network."""
         return lambda x, time, step: guidance(predict, x, time, conditions, step)
 
     @torch.no_grad()

@@ -1,15 +1,18 @@
-"""What a process is, and what all share: predictors, guidance, hooks, reports."""
+"""What a process is: predictors and guidance as it sees them, and what all processes share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol, TypeVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.condition import Conditions
 from kinema.noise import Noise
+from kinema.processes import samplers
+from kinema.processes.steps import Callback, StepHook
 
 
 class Predict(Protocol):
@@ -30,91 +33,54 @@ class Guidance(Protocol):
     ) -> Tensor: ...
 
 
-@dataclass(frozen=True)
-class Step:
-    """Where a sampler is: step `index` (from 0) of `total`, from `sigma` to `sigma_next`."""
-
-    index: int
-    total: int
-    sigma: float
-    sigma_next: float
+Times = Callable[[Tensor, Noise], Tensor]
+Fraction = TypeVar("Fraction", float, Tensor)
 
 
-class StepHook(Protocol):
-    """Sees the state before each prediction and after each step; returns what takes its place."""
-
-    def before(self, x: Tensor, step: Step) -> Tensor:
-        """The state that is predicted from."""
-        ...
-
-    def after(self, x: Tensor, x_next: Tensor, step: Step) -> Tensor:
-        """The state that the next step starts from."""
-        ...
-
-    def time(self, time: Tensor, step: Step) -> Tensor:
-        """The time that the network is told: (B,), or (B, N) one per token."""
-        ...
-
-
-class Report(NamedTuple):
-    """What a callback receives after a step: the new state, and the clean state predicted in it."""
-
-    step: Step
-    x: Tensor
-    x0: Tensor
-
-
-Callback = Callable[[Report], None]
-
-
-class Process(Protocol):
+class Process:
     """How noise becomes a sample and a sample becomes a loss; states are (B, ...).
 
     The time of a process, (B,), or (B, N) one per token, grows from 0 for a clean state; tables of
-    noise levels hold the same numbers.
+    noise levels hold the same numbers. A subclass has `times` and writes whatever raises here.
     """
+
+    times: Times
+    """Times to train at, for a batch of states and its noise."""
 
     def start(self, shape: Sequence[int], noise: Noise, /) -> Tensor:
         """The state of shape (B, ...) that sampling starts from."""
-        ...
+        raise NotImplementedError
 
     def noised(self, x0: Tensor, time: Tensor, noise: Noise, /) -> Tensor:
         """x0 brought to times, with the noise that `start` gives."""
-        ...
+        raise NotImplementedError
 
-    def times(self, x0: Tensor, noise: Noise, /) -> Tensor:
-        """Times to train at, for a batch of states."""
-        ...
-
-    def level(self, fraction: float, /) -> float:
-        """The time where noise makes up a fraction, in [0, 1), of the state: for reports."""
-        ...
-
-    def loss(
-        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, /
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss at times to train at; see `loss_at`."""
-        ...
+    def level(self, fraction: Fraction, /) -> Fraction:
+        """The time where noise makes up a fraction, in [0, 1), of the state."""
+        raise NotImplementedError
 
     def loss_at(
-        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, time: Tensor, /
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and logs: ``loss``, and ``trivial``, the loss of a network that gives 0."""
-        ...
-
-    def sample(
         self,
         predict: Predict,
-        x: Tensor,
-        sigmas: Tensor,
-        *,
+        x0: Tensor,
         conditions: Conditions,
-        guidance: Guidance,
-        hooks: Sequence[StepHook],
-        callback: Callback | None,
-    ) -> Tensor:
-        """The state at the last of the noise levels, from x at the first."""
-        ...
+        noise: Noise,
+        time: Tensor,
+        strength: Tensor | None = None,
+        /,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and logs: ``loss``, and ``trivial``, the loss of a network that gives 0.
+
+        With `strength`, (B, N) in [0, 1], some tokens of x0 (B, N, ...) are given: noise makes up
+        at most 1 - strength of them, and where it is above 0 they take no part in the loss.
+        """
+        raise NotImplementedError
+
+    def velocity(
+        self, predict: Predict, conditions: Conditions, guidance: Guidance
+    ) -> samplers.Velocity:
+        """The guided dx/dsigma, as samplers take it."""
+        raise NotImplementedError
 
     def distill(
         self,
@@ -131,9 +97,49 @@ class Process(Protocol):
         It is the noise that is predicted in x0 at the times, under guidance, less the noise that
         was put there; without a gradient of its own (DreamFusion, arXiv 2209.14988, eq. 3).
         """
-        ...
+        raise NotImplementedError
+
+    def loss(
+        self,
+        predict: Predict,
+        x0: Tensor,
+        conditions: Conditions,
+        noise: Noise,
+        strength: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss at times to train at; see `loss_at`."""
+        time = self.times(x0, noise).to(x0.device)
+        return self.loss_at(predict, x0, conditions, noise, time, strength)
+
+    def times_of_tokens(self, time: Tensor, strength: Tensor | None) -> Tensor:
+        """Times as they are, or (B, N), no later than the strength of each token allows."""
+        if strength is None:
+            return time
+        return torch.minimum(time.view(len(time), -1), self.level(1 - strength))
+
+    def sample(
+        self,
+        predict: Predict,
+        x: Tensor,
+        sigmas: Tensor,
+        *,
+        conditions: Conditions,
+        guidance: Guidance,
+        hooks: Sequence[StepHook] = (),  # default kept: plain sampling has none
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Integrates from ``sigmas[0]`` to ``sigmas[-1]`` with Euler's rule; shape of x."""
+        velocity = self.velocity(predict, conditions, guidance)
+        return samplers.euler(velocity, x, sigmas, hooks=hooks, callback=callback)
 
 
-def per_sample(time: Tensor, x: Tensor) -> Tensor:
-    """Numbers (B,) or (B, N), ready to be multiplied with x (B, ...) or (B, N, ...)."""
-    return time.reshape(*time.shape, *(1,) * (x.ndim - time.ndim)).to(x.dtype)
+def mean_error(prediction: Tensor, target: Tensor, strength: Tensor | None) -> Tensor:
+    """The mean squared error; with the strengths (B, N) of tokens, over those that are not given.
+
+    Every row (B, N, ...) counts as much, however many of its tokens are given.
+    """
+    if strength is None:
+        return F.mse_loss(prediction, target)
+    free = strength == 0
+    errors = (prediction - target).flatten(2).masked_fill(~free[..., None], 0).square().mean(2)
+    return (errors.sum(1) / free.sum(1)).mean()

@@ -17,8 +17,9 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from kinema.processes.process import Callback, Report, Step, StepHook, per_sample
+from kinema.processes.conversions import per_sample
 from kinema.processes.schedules import next_level
+from kinema.processes.steps import Callback, Report, Step, StepHook
 
 Velocity = Callable[[Tensor, Tensor, int], Tensor]
 

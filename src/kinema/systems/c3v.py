@@ -8,36 +8,30 @@ Letters: B pictures, N tokens, S side of a picture; T, H, W frames, rows, column
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from kinema.card import Card
 from kinema.clip import Clip
-from kinema.condition import Conditions, Grid
-from kinema.networks.ltx_transformer import (
-    LTXTransformer,
-    latent_positions,
-    patchify,
-    unpatchify,
-)
+from kinema.data.clips import to_clip
+from kinema.networks.ltx_transformer import LTXTransformer
 from kinema.networks.word_encoder import WordEncoder
-from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.flow import Flow, LogitNormal
-from kinema.processes.guidance import Term, linear, plain
 from kinema.sample import Text
 from kinema.scenes.composition import Composition, Layout
 from kinema.scenes.director import EXAMPLE, Director, RuleDirector, direct
 from kinema.scenes.gaussians import Gaussians
 from kinema.scenes.plan import Plan
 from kinema.systems.c3v_config import C3VConfig, full, nano, tiny
-from kinema.systems.c3v_refinement import LayoutObjective, Score
+from kinema.systems.c3v_prior import score
+from kinema.systems.c3v_refinement import LayoutObjective
 from kinema.systems.c3v_training import STAGES
-from kinema.systems.model import Job, Model
+from kinema.systems.model import Model, Part
+from kinema.systems.system import Job
 from kinema.training.fit import fit
 
 CARD = Card(
@@ -77,7 +71,6 @@ class C3V(Model):
     CARD = CARD
     CONFIG = C3VConfig
     PRESETS: ClassVar = {preset.__name__: preset for preset in (full, tiny, nano)}
-    PARTS: ClassVar = {"text": WordEncoder, "prior": LTXTransformer}
     STAGES = STAGES
     JOBS: ClassVar = {
         "compose": Job(
@@ -87,6 +80,8 @@ class C3V(Model):
         "render": Job(takes={"plan": Plan}, gives={"clip": Clip}),
     }
     config: C3VConfig
+    text = Part(WordEncoder)
+    prior = Part(LTXTransformer)
     process = Flow(times=LogitNormal(shift=SHIFT))
 
     @property
@@ -94,62 +89,13 @@ class C3V(Model):
         """Who plans films."""
         return RuleDirector(self.config.sampling.num_frames)
 
-    # -- the prior ---------------------------------------------------------------------------
-
-    def prepare(self, prompts: Sequence[str]) -> Conditions:
-        """Encoded prompts, whose null is the empty one, and the positions of the tokens."""
-        text: Any = self.parts["text"]
-        side, patch = self.config.pictures.side, self.config.pictures.patch
-        positions = latent_positions(1, side, side, device=self.device, size=patch)
-        grid = Grid(x=positions.expand(len(prompts), -1, -1))
-        return Conditions({"text": text(text.ids(prompts).to(self.device)), "positions": grid})
-
-    def pixels(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, C) as pictures (B, 3, S, S)."""
-        side = self.config.pictures.side
-        return unpatchify(tokens, side, side, size=self.config.pictures.patch)[:, :, 0]
-
-    @torch.no_grad()
-    def draw(self, prompts: Sequence[str], noise: Noise) -> Tensor:
-        """Pictures (B, 3, S, S) of the prior alone, without guidance: what it knows."""
-        pictures = self.config.pictures
-        shape = (len(prompts), (pictures.side // pictures.patch) ** 2, 3 * pictures.patch**2)
-        tokens = self.process.sample(
-            self.parts["prior"],
-            self.process.start(shape, noise).to(self.device),
-            schedules.with_zero(schedules.linear(pictures.steps)),
-            conditions=self.prepare(prompts),
-            guidance=plain,
-        )
-        return self.pixels(tokens)
-
-    def score(self, prompt: str) -> Score:
-        """The prior's distillation gradient under a prompt.
-
-        Its weight is 1 - abar of the time, sigma^2 / (alpha^2 + sigma^2) of a flow.
-        """
-        count = self.config.refinement.draws
-        guidance = linear([Term(weight=self.config.refinement.guidance - 1, drop=("text",))])
-        with torch.no_grad():
-            prepared = {n: self.prepare([prompt] * n) for n in {1, count}}
-
-        def score(pictures: Tensor, time: Tensor, noise: Noise) -> Tensor:
-            tokens = patchify(pictures.detach()[:, :, None], size=self.config.pictures.patch)
-            gradient = self.process.distill(
-                self.parts["prior"], tokens, prepared[len(tokens)], noise, time, guidance
-            )
-            weight = time**2 / (time**2 + (1 - time) ** 2)
-            return weight[:, None, None, None] * self.pixels(gradient)
-
-        return score
-
     # -- films -------------------------------------------------------------------------------
 
     def refine(self, prompt: str, composition: Composition, coarse: Layout, seed: int) -> Layout:
         """The layout after score distillation (section 3.4)."""
         numbers, side = self.config.refinement, self.config.pictures.side
-        variables = LayoutObjective(composition, coarse, self.score(prompt), numbers, side=side)
-        fit(variables, numbers.recipe, folder=None, seed=seed, device=str(self.device))
+        variables = LayoutObjective(composition, coarse, score(self, prompt), numbers, side=side)
+        fit(variables, numbers.recipe, seed=seed, device=str(self.device))
         with torch.no_grad():
             return variables.layout
 
@@ -161,9 +107,14 @@ class C3V(Model):
             composition.picture(layout, frame, height=size.height, width=size.width)
             for frame in range(len(composition.cameras))
         ]
-        return Clip.from_float(torch.stack(frames, 1).cpu().numpy(), size.fps)
+        return to_clip(torch.stack(frames, 1), size.fps)
 
     # -- jobs --------------------------------------------------------------------------------
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Those of the prior; raises InputError if the director does not understand the prompt."""
+        direct(self.director, text)
+        return super().unknown_words(text)
 
     def run_compose(
         self, inputs: Mapping[str, Text], seed: int

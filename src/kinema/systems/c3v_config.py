@@ -9,21 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kinema.config import config
+from kinema.data.clips import ClipSize
 from kinema.errors import InputError
 from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.word_encoder import WordEncoderConfig
 from kinema.scenes.director import VOCABULARY
+from kinema.training.denoising import TextRecipe
 from kinema.training.recipe import Recipe
-
-
-@config
-class Sampling:
-    """Films: their length, size in pixels and frames per second."""
-
-    num_frames: int
-    height: int
-    width: int
-    fps: float
 
 
 @config
@@ -77,29 +69,25 @@ class Refinement:
     @property
     def recipe(self) -> Recipe:
         """The numbers of the fit."""
-        steps = self.height_steps + self.location_steps
         return Recipe(
-            steps=steps,
+            steps=self.height_steps + self.location_steps,
             batch_size=self.draws,
             learning_rate=self.learning_rate,
             warmup=0,
             decay=0.3,
             weight_decay=0.0,
             ema=0.9,
-            report_every=steps,
-            save_every=steps,
-            held_out=1,
         )
 
 
 @config
 class C3VConfig:
-    """Networks of the prior, films, and the refinement."""
+    """Networks of the prior, what it sees, the size of films, and the refinement."""
 
     text: WordEncoderConfig
     prior: LTXTransformerConfig
     pictures: Pictures
-    sampling: Sampling
+    sampling: ClipSize
     refinement: Refinement
 
     def __post_init__(self) -> None:
@@ -128,7 +116,7 @@ def full() -> C3VConfig:
             max_position=(2.0, 1024.0, 1024.0),
         ),
         pictures=Pictures(side=512, patch=16, steps=50),
-        sampling=Sampling(num_frames=64, height=512, width=512, fps=16.0),
+        sampling=ClipSize(num_frames=64, height=512, width=512, fps=16.0),
         refinement=Refinement(
             height_steps=500,
             location_steps=1000,
@@ -158,7 +146,7 @@ def tiny() -> C3VConfig:
             max_position=(2.0, 64.0, 64.0),
         ),
         pictures=Pictures(side=32, patch=4, steps=20),
-        sampling=Sampling(num_frames=8, height=96, width=96, fps=8.0),
+        sampling=ClipSize(num_frames=8, height=96, width=96, fps=8.0),
         refinement=Refinement(
             height_steps=100,
             location_steps=200,
@@ -180,35 +168,20 @@ def nano() -> C3VConfig:
         text=replace(base.text, width=16),
         prior=replace(base.prior, caption_channels=16, num_layers=2, num_heads=2, head_width=12),
         pictures=Pictures(side=16, patch=4, steps=2),
-        sampling=Sampling(num_frames=3, height=24, width=24, fps=8.0),
+        sampling=ClipSize(num_frames=3, height=24, width=24, fps=8.0),
         refinement=replace(base.refinement, height_steps=1, location_steps=2, draws=2),
     )
 
 
 @config
-class PriorRecipe(Recipe):
-    """How the prior is trained.
-
-    Args:
-        compositions: how many different pictures are drawn.
-        text_drop: share of the pictures that are learned without their text.
-    """
+class PriorRecipe(TextRecipe):
+    """How the prior is trained; `compositions` is how many different pictures are drawn."""
 
     compositions: int
-    text_drop: float
 
 
 FULL = PriorRecipe(
-    steps=400_000,
-    batch_size=256,
-    learning_rate=1e-4,
-    warmup=1000,
-    decay=0.2,
-    report_every=1000,
-    save_every=1000,
-    held_out=64,
-    compositions=1_000_000,
-    text_drop=0.1,
+    steps=400_000, batch_size=256, learning_rate=1e-4, compositions=1_000_000, text_drop=0.1
 )
 TINY = replace(
     FULL,
@@ -223,7 +196,4 @@ TINY = replace(
     save_every=500,
     compositions=5000,
 )
-NANO = replace(
-    TINY, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4, compositions=16
-)
-RECIPES = {"full": FULL, "tiny": TINY, "nano": NANO}
+RECIPES = {"full": FULL, "tiny": TINY, "nano": TINY.nano(batch_size=4, compositions=16)}

@@ -77,12 +77,6 @@ class LayoutObjective(Objective):
         gradient = self.score(pictures, time, noise)
         return (gradient * pictures).sum() / count, {"loss": gradient.square().mean()}
 
-    def held_out(self, batch: Batch, noise: Noise) -> Logs:
-        """The mean square of the gradient in the first frame, half way to noise."""
-        pictures = self.pictures([0] * len(noise))
-        time = torch.full((len(noise),), 0.5, device=pictures.device)
-        return {"loss": self.score(pictures, time, noise).square().mean()}
-
     def pictures(self, frames: list[int]) -> Tensor:
         """Pictures of some frames: (B, 3, S, S) in [-1, 1]."""
         layout, side = self.layout, self.side

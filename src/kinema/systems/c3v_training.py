@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from kinema.clip import Clip
-from kinema.condition import Conditions
-from kinema.errors import InputError
-from kinema.media import write_contact_sheet
+from kinema.data.batches import Source
 from kinema.networks.ltx_transformer import patchify
 from kinema.noise import Noise
 from kinema.scenes.assets import COLORS, HEIGHTS, SCENES
@@ -26,9 +23,12 @@ from kinema.scenes.composition import Composition
 from kinema.scenes.director import CAMERAS, RuleDirector, direct
 from kinema.scenes.plan import Placed, Plan
 from kinema.systems.c3v_config import RECIPES, PriorRecipe
-from kinema.training.denoising import DenoisingObjective
+from kinema.systems.c3v_prior import draw, prepare
+from kinema.training.captions import drop_texts
+from kinema.training.denoising import DenoisingObjective, Prepared
 from kinema.training.objective import Batch
-from kinema.training.stage import Data, Stage
+from kinema.training.sheets import draw_sheet
+from kinema.training.stage import Stage
 
 if TYPE_CHECKING:
     from kinema.systems.c3v import C3V
@@ -110,47 +110,40 @@ class Compositions:
 def objective(model: C3V, recipe: PriorRecipe) -> DenoisingObjective:
     """Transformer and text encoder together."""
     networks = {role: model.parts[role] for role in ("prior", "text")}
-    prepare = partial(prepare_batch, model, recipe.text_drop)
-    return DenoisingObjective(networks, predict="prior", process=model.process, prepare=prepare)
+    rows = partial(prepare_batch, model, recipe.text_drop)
+    return DenoisingObjective(networks, predict="prior", process=model.process, prepare=rows)
 
 
-def prepare_batch(
-    model: C3V, text_drop: float, batch: Batch, noise: Noise
-) -> tuple[Tensor, Conditions]:
+def prepare_batch(model: C3V, text_drop: float, batch: Batch, noise: Noise) -> list[Prepared]:
     """Tokens of pictures under their prompts, some of which are dropped."""
-    dropped = noise.uniform((len(noise),), "text") < text_drop
-    prompts = ["" if drop else said for said, drop in zip(batch["prompts"], dropped)]
+    prompts = drop_texts(batch["prompts"], noise, drop=text_drop)
     pictures = batch["pictures"].to(model.device)
     tokens = patchify(pictures[:, :, None], size=model.config.pictures.patch)
-    return tokens, model.prepare(prompts)
+    return [Prepared(x0=tokens, conditions=prepare(model, prompts), noise=noise)]
 
 
-def data(model: C3V, recipe: PriorRecipe, named: str | None) -> Data:
-    """Compositions that the scene code draws; others are held out.
-
-    Raises:
-        InputError: something was named.
-    """
-    if named is not None:
-        raise InputError(f"the prior of c3v learns from its own scenes; leave out --data {named}")
+def data(model: C3V, recipe: PriorRecipe, world: str) -> tuple[Source, Source]:
+    """Compositions that the scene code draws; others are held out."""
     size = {"num_frames": model.config.sampling.num_frames, "side": model.config.pictures.side}
-    unseen = Compositions(seed=1, count=recipe.held_out, **size)
     train = Compositions(seed=0, count=recipe.compositions, **size)
-    return Data(train, unseen(tuple(range(recipe.held_out))))
+    return train, Compositions(seed=1, count=recipe.held_out, **size)
 
 
 def sheet(model: C3V, held_out: Batch, path: Path) -> None:
     """Held-out pictures, each above what the prior draws of its prompt, with equal noise."""
     prompts = held_out["prompts"][:ON_A_SHEET]
-    drawn = model.draw(prompts, Noise(0, tuple(range(len(prompts)))))
-    rows = [picture for pair in zip(held_out["pictures"], drawn.cpu()) for picture in pair]
-    labels = [f"{name}: {prompt}" for prompt in prompts for name in ("scene", "prior")]
-    stills = [Clip.from_float(picture[:, None].numpy(), 1.0) for picture in rows]
-    write_contact_sheet(path, stills, labels, columns=4, frames_per_clip=1, overwrite=True)
+    drawn = draw(model, prompts, Noise(0, tuple(range(len(prompts)))))
+    rows = {"scene": held_out["pictures"][:, :, None], "prior": drawn[:, :, None]}
+    draw_sheet(path, rows, prompts, columns=4)
 
 
 STAGES = {
     "prior": Stage(
-        trains=("text", "prior"), recipes=RECIPES, objective=objective, data=data, sheet=sheet
+        trains=("text", "prior"),
+        recipes=RECIPES,
+        objective=objective,
+        data=data,
+        sheet=sheet,
+        worlds=("compositions",),
     )
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,25 +19,25 @@ from torch import Tensor
 
 from kinema.card import Card
 from kinema.clip import Clip
+from kinema.conditions.encoders import build_text
 from kinema.data.batches import segment_frames
+from kinema.data.clips import split_of
 from kinema.errors import InputError
 from kinema.media.pixels import cover
 from kinema.media.reading import probe, read_frames
-from kinema.networks.distilbert import DistilBERT
 from kinema.networks.space_time_vit import SpaceTimeViT, fit_frames
-from kinema.networks.word_encoder import WordEncoder
 from kinema.sample import Folder, Table, Text
 from kinema.systems.frozen_in_time_config import (
     FrozenInTimeConfig,
     Projections,
-    build_text,
     full,
     nano,
     tiny,
 )
 from kinema.systems.frozen_in_time_index import Index
-from kinema.systems.frozen_in_time_training import CLIP_FRAMES, STAGES, drawn
-from kinema.systems.model import Job, Model
+from kinema.systems.frozen_in_time_training import CLIP_FRAMES, STAGES, clip_size
+from kinema.systems.model import Model, Part
+from kinema.systems.system import Job
 from kinema.training.contrastive import cosines
 from kinema.weights.digest import digest
 
@@ -83,23 +83,15 @@ class FrozenInTime(Model):
     CARD = CARD
     CONFIG = FrozenInTimeConfig
     PRESETS: ClassVar = {preset.__name__: preset for preset in (full, tiny, nano)}
-    PARTS: ClassVar = {"text": build_text, "video": SpaceTimeViT, "projections": Projections}
     STAGES = STAGES
     JOBS: ClassVar = {
         "index": Job(takes={"clips": Folder}, gives={"index": Index}),
         "search": Job(takes={"index": Index, "query": Text}, gives={"ranking": Table}),
     }
     config: FrozenInTimeConfig
-
-    @property
-    def text(self) -> WordEncoder | DistilBERT:
-        """The text encoder."""
-        return cast(WordEncoder | DistilBERT, self.parts["text"])
-
-    @property
-    def projections(self) -> Projections:
-        """From the encoders' states to embeddings."""
-        return cast(Projections, self.parts["projections"])
+    text = Part(build_text)
+    video = Part(SpaceTimeViT)
+    projections = Part(Projections)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (B, E); the first state of the text encoder stands for the text."""
@@ -110,7 +102,7 @@ class FrozenInTime(Model):
         """Embeddings (B, E) of clips (B, 3, F, height, width) in [-1, 1]."""
         x = clips.to(next(self.parts.parameters()))  # its device and type
         mean, std = (x.new_tensor(values)[:, None, None, None] for values in (MEAN, STD))
-        return self.projections.video(self.parts["video"](((x + 1) / 2 - mean) / std))
+        return self.projections.video(self.video(((x + 1) / 2 - mean) / std))
 
     def look(self, path: Path) -> Tensor:
         """A file as a clip (3, F, S, S) in [-1, 1]: the middle frame of each of F stretches.
@@ -141,8 +133,6 @@ class FrozenInTime(Model):
         index, query = inputs["index"], inputs["query"].text
         if index.model != digest(self.parts):
             raise InputError("the index was made by another model; index the clips with this one")
-        if not self.text.split(query)[0]:
-            raise InputError(f"this model knows no word of the query {query[:60]!r}")
         text = self.embed_texts([query]).float().cpu()
         scores = cosines(text, torch.from_numpy(index.embeddings))[0]
         order = scores.sort(descending=True, stable=True).indices[: self.config.shown].tolist()
@@ -169,7 +159,7 @@ class FrozenInTime(Model):
 
     def example(self, job: str, folder: Path) -> dict[str, Any]:
         """A few drawn clips, a text about one of them."""
-        world = drawn(self, "held_out", num_frames=CLIP_FRAMES)
+        world = split_of("shapes", "held_out", clip_size(self, CLIP_FRAMES))
         samples = [world.sample(index) for index in range(4)]
         for i, sample in enumerate(samples):
             sample.clip.write(folder / f"{i}.mp4", overwrite=True)

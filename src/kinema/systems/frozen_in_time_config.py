@@ -6,17 +6,17 @@ Paper, code and licence: see `frozen_in_time.py`. Sizes of `tiny` and `nano` are
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
-import torch
 from torch import Tensor, nn
 
 from kinema.config import config
 from kinema.errors import InputError
 from kinema.networks import distilbert
-from kinema.networks.distilbert import DistilBERT, DistilBERTConfig
+from kinema.networks.distilbert import DistilBERTConfig
 from kinema.networks.space_time_vit import Growth, SpaceTimeViTConfig, base_patch16_224
-from kinema.networks.word_encoder import WordEncoder, WordEncoderConfig
+from kinema.networks.word_encoder import WordEncoderConfig
+from kinema.nn.factory import Factory
 from kinema.worlds.shapes import VOCABULARY
 
 
@@ -57,15 +57,8 @@ class FrozenInTimeConfig:
 class Projections(nn.Module):
     """Both encoders' states to embeddings of one width; parameter names are the authors'."""
 
-    def __init__(
-        self,
-        config: ProjectionsConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: ProjectionsConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         text = nn.Linear(config.text_width, config.width, **factory)
         video = nn.Linear(config.video_width, config.width, **factory)
         # The ReLU lies before the linear layer, not behind it.
@@ -79,12 +72,6 @@ class Projections(nn.Module):
     def video(self, states: Tensor) -> Tensor:
         """States of clips (B, D) -> embeddings (B, E)."""
         return self.vid_proj(states)
-
-
-def build_text(text: Any, **factory: Any) -> WordEncoder | DistilBERT:
-    """The text encoder that a configuration asks for."""
-    network = DistilBERT if isinstance(text, DistilBERTConfig) else WordEncoder
-    return network(text, **factory)
 
 
 def full() -> FrozenInTimeConfig:

@@ -6,8 +6,6 @@ configurations; batch sizes are the paper's as recalled, the recipes of small si
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,23 +14,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kinema.clip import Clip
 from kinema.config import config
-from kinema.data.batches import Alternating, SegmentFrames, WorldClips, WorldStills
-from kinema.errors import unknown
+from kinema.data.batches import Alternating, SegmentFrames, ShapesStills, Source, WorldClips
+from kinema.data.clips import SPLITS, ClipSize, split_of, to_clip
 from kinema.media import write_contact_sheet
 from kinema.noise import Noise
+from kinema.training.captions import draw_captions
 from kinema.training.contrastive import ContrastiveObjective, cosines
 from kinema.training.objective import Batch
 from kinema.training.recipe import Recipe
-from kinema.training.stage import Data, Stage
-from kinema.worlds import World
-from kinema.worlds import load as load_world
+from kinema.training.stage import Stage
 
 if TYPE_CHECKING:
     from kinema.systems.frozen_in_time import FrozenInTime
 
-WORLD = "shapes"
 CLIP_FRAMES, FPS = 12, 8.0
 QUERIES, RANKS = 6, 3  # on a sheet
 
@@ -58,9 +53,6 @@ FULL = RetrieverRecipe(
     decay=0.0,
     betas=(0.9, 0.999),
     ema=0.0,
-    report_every=1000,
-    save_every=1000,
-    held_out=64,
     frames=4,
     temperature=0.05,
 )
@@ -75,7 +67,7 @@ TINY = replace(
     report_every=250,
     save_every=250,
 )
-NANO = replace(TINY, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4)
+NANO = TINY.nano(batch_size=4)
 
 
 def objective(model: FrozenInTime, recipe: RetrieverRecipe) -> ContrastiveObjective:
@@ -87,46 +79,29 @@ def objective(model: FrozenInTime, recipe: RetrieverRecipe) -> ContrastiveObject
 
 def embed(model: FrozenInTime, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
     """Embeddings of one caption of each clip, drawn, and of the clips."""
-    picks = noise.uniform((len(noise), 1), "caption").flatten().tolist()
-    texts = [said[int(pick * len(said))] for said, pick in zip(batch["captions"], picks)]
+    texts = draw_captions(batch, noise, drop=0.0)
     return model.embed_texts(texts), model.embed_clips(batch["clips"])
 
 
-def data(model: FrozenInTime, recipe: RetrieverRecipe, named: str | None) -> Data:
-    """Clips and stills of the world `shapes`; held out are clips under their full captions."""
-    if named not in (None, WORLD):
-        raise unknown("world with captions of stills", str(named), (WORLD,))
-    clips = WorldClips(drawn(model, "train", num_frames=CLIP_FRAMES))
-    stills = WorldStills(drawn(model, "train", num_frames=1), said_of_a_still)
-    moving = SegmentFrames(clips, num_frames=recipe.frames, seed=0)
-    whole = WorldClips(drawn(model, "held_out", num_frames=CLIP_FRAMES))
-    unseen = SegmentFrames(whole, num_frames=recipe.frames, seed=None)(
-        tuple(range(recipe.held_out))
-    )
-    first = [said[:1] for said in unseen["captions"]]
-    return Data(Alternating((moving, stills), recipe.batch_size), {**unseen, "captions": first})
+def data(model: FrozenInTime, recipe: RetrieverRecipe, world: str) -> tuple[Source, Source]:
+    """Clips and stills in turn; held out are clips under their full captions."""
+    moving = clip_size(model, CLIP_FRAMES)
+    clips, whole = (WorldClips(split_of(world, split, moving)) for split in SPLITS)
+    stills = ShapesStills(split_of(world, "train", clip_size(model, 1)))
+    parts = SegmentFrames(clips, num_frames=recipe.frames, seed=0)
+    unseen = SegmentFrames(whole, num_frames=recipe.frames, seed=None)
+
+    def in_full(samples: tuple[int, ...]) -> Batch:
+        batch = unseen(samples)
+        return {**batch, "captions": [said[:1] for said in batch["captions"]]}
+
+    return Alternating((parts, stills), recipe.batch_size), in_full
 
 
-def drawn(model: FrozenInTime, split: str, *, num_frames: int) -> World:
-    """One split of the world, at the size that the model reads."""
+def clip_size(model: FrozenInTime, num_frames: int) -> ClipSize:
+    """Of clips as they are drawn for a model."""
     side = model.config.video.image_size
-    return load_world(
-        WORLD,
-        seed={"train": 0, "held_out": 1}[split],
-        split=split,
-        num_frames=num_frames,
-        height=side,
-        width=side,
-        fps=FPS,
-    )
-
-
-def said_of_a_still(labels: Mapping[str, str]) -> str:
-    """What one frame shows: everything but the motion."""
-    kind = "" if labels["background_kind"] == "flat" else " gradient"
-    ground = f"{labels['background']}{kind} background"
-    said = f"a {labels['size']} {labels['color']} {labels['shape']} on a {ground}"
-    return re.sub(r"\ba (?=[aeiou])", "an ", said)
+    return ClipSize(num_frames=num_frames, height=side, width=side, fps=FPS)
 
 
 def sheet(model: FrozenInTime, held_out: Batch, path: Path) -> None:
@@ -138,7 +113,7 @@ def sheet(model: FrozenInTime, held_out: Batch, path: Path) -> None:
     for query in range(min(QUERIES, len(texts))):
         best = scores[query].topk(min(RANKS, len(texts))).indices.tolist()
         for rank, i in enumerate(best, start=1):
-            rows.append(Clip.from_float(held_out["clips"][i].numpy(), FPS))
+            rows.append(to_clip(held_out["clips"][i], FPS))
             labels.append(f"{rank}{' (right)' if i == query else ''}: {texts[query]}")
     write_contact_sheet(path, rows, labels, columns=RANKS, frames_per_clip=8, overwrite=True)
 
@@ -150,5 +125,6 @@ STAGES = {
         objective=objective,
         data=data,
         sheet=sheet,
+        worlds=("shapes",),
     )
 }

@@ -147,20 +147,12 @@ def small(recipe: R, *, steps: int) -> R:
     )
 
 
-def shortest(recipe: R) -> R:
-    """For contract tests."""
-    return replace(recipe, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4)
-
-
 FULL_VIDEO = VideoRecipe(
     steps=390_000,  # 50 epochs of 8 million frames
     batch_size=1024,
     learning_rate=3.6e-4,
     warmup=7800,
     decay=1.0,
-    report_every=1000,
-    save_every=1000,
-    held_out=64,
     ahead=1,
     episodes=800_000,
     frozen=("image",),
@@ -171,9 +163,6 @@ FULL_POLICY = PolicyRecipe(
     learning_rate=1e-3,
     warmup=2000,
     decay=1.0,
-    report_every=1000,
-    save_every=1000,
-    held_out=64,
     ahead=3,
     episodes=20_000,
     frozen=("image",),
@@ -186,5 +175,5 @@ TINY_POLICY = replace(
     ahead=2,
     weights=ImitationWeights(arm=10.0, gripper=1.0, frames=0.3),
 )
-VIDEO = {"full": FULL_VIDEO, "tiny": TINY_VIDEO, "nano": shortest(TINY_VIDEO)}
-POLICY = {"full": FULL_POLICY, "tiny": TINY_POLICY, "nano": shortest(TINY_POLICY)}
+VIDEO = {"full": FULL_VIDEO, "tiny": TINY_VIDEO, "nano": TINY_VIDEO.nano(batch_size=4)}
+POLICY = {"full": FULL_POLICY, "tiny": TINY_POLICY, "nano": TINY_POLICY.nano(batch_size=4)}

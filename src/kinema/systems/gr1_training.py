@@ -15,14 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.clip import Clip
+from kinema.data.batches import Source
 from kinema.errors import InputError
 from kinema.media import write_contact_sheet
+from kinema.networks.gr1 import GR1TransformerConfig
 from kinema.networks.patch_decoder import normalized, to_images, to_patches
 from kinema.noise import Noise
 from kinema.systems.gr1_config import POLICY, VIDEO, PolicyRecipe, VideoRecipe
+from kinema.systems.gr1_observations import felt, images, pixels, wide
 from kinema.training.imitation import FramePrediction, Imitation
 from kinema.training.objective import Batch
-from kinema.training.stage import Data, Stage
+from kinema.training.sheets import draw_sheet
+from kinema.training.stage import Stage
 from kinema.worlds.tabletop import Episode, Split, Tabletop
 
 if TYPE_CHECKING:
@@ -30,6 +34,15 @@ if TYPE_CHECKING:
 
 ON_A_SHEET = 4
 TRAINS = ("text", "image", "policy")
+# What films leave untouched: they have one camera, no states and no actions.
+BLIND = {
+    "*.policy.embed_*_state.*": "films have no states",
+    "*.policy.embed_state.*": "films have no states",
+    "*.policy.embed_hand_*": "films have one camera",
+    "*.policy.obs_hand_queries.weight": "films have one camera",
+    "*.policy.action_queries.weight": "films have no actions",
+    "*.policy.pred_*": "films have no actions",
+}
 
 
 class Windows:
@@ -39,13 +52,13 @@ class Windows:
     ``motion`` (B, L, A), ``gripper`` (B, L, 2), ``opens`` (B, L) in {0, 1} and ``real`` (B, L).
 
     Args:
-        model: says how images and arms are given to its networks.
+        sizes: of images, arms and windows.
         world: of the episodes.
         episodes: how many different ones there are.
     """
 
-    def __init__(self, model: GR1, world: Tabletop, *, episodes: int) -> None:
-        self.model, self.world, self.episodes = model, world, episodes
+    def __init__(self, sizes: GR1TransformerConfig, world: Tabletop, *, episodes: int) -> None:
+        self.sizes, self.world, self.episodes = sizes, world, episodes
         self._episode = functools.lru_cache(maxsize=4096)(world.episode)
 
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
@@ -57,16 +70,17 @@ class Windows:
         return {**batch, "instruction": [str(episode.task) for episode in drawn]}
 
     def _window(self, episode: Episode, at: float) -> dict[str, Tensor]:
-        length, count = self.model.config.policy.max_steps, len(episode.actions)
+        sizes, count = self.sizes, len(episode.actions)
+        length = sizes.max_steps
         start = int(at * (max(count - length, 0) + 1))
         steps = slice(start, min(start + length, count))
         states, actions = episode.states[steps], torch.from_numpy(episode.actions[steps])
         arm = torch.tensor([state.gripper for state in states], dtype=torch.float32)
         is_open = torch.tensor([state.is_open for state in states])
         window = {
-            **{name: self.model.images(x) for name, x in episode.images(steps).items()},
-            **self.model.felt(arm, is_open),
-            "motion": self.model.wide(actions[:, :2]),
+            **{n: images(x, sizes.image_size) for n, x in episode.images(steps).items()},
+            **felt(arm, is_open, sizes.arm_width),
+            "motion": wide(actions[:, :2], sizes.arm_width),
             "opens": (actions[:, 2] > 0).float(),
             "real": torch.ones(len(states), dtype=torch.bool),
         }
@@ -91,18 +105,16 @@ def table(model: GR1, split: Split, seed: int) -> Tabletop:
     )
 
 
-def windows(model: GR1, recipe: VideoRecipe, named: str | None, *, split: Split) -> Data:
+def windows(model: GR1, recipe: VideoRecipe, world: str, *, split: Split) -> tuple[Source, Source]:
     """Episodes of one split; held out are robots on grounds of their own."""
-    if named not in (None, Tabletop.name):
-        raise InputError(f"GR-1 learns from episodes of the world tabletop, not from {named!r}")
     if not 0 < recipe.ahead < model.config.policy.max_steps:
         raise InputError(
             f"a frame {recipe.ahead} steps ahead lies outside a window of "
             f"{model.config.policy.max_steps}; choose recipe.ahead smaller"
         )
-    source = Windows(model, table(model, split, 0), episodes=recipe.episodes)
-    unseen = Windows(model, table(model, "held_out", 1), episodes=recipe.held_out)
-    return Data(source, unseen(tuple(range(recipe.held_out))))
+    sizes = model.config.policy
+    train = Windows(sizes, table(model, split, 0), episodes=recipe.episodes)
+    return train, Windows(sizes, table(model, "held_out", 1), episodes=recipe.held_out)
 
 
 def shared(model: GR1, recipe: VideoRecipe) -> dict[str, Any]:
@@ -129,15 +141,13 @@ def video_sheet(model: GR1, held_out: Batch, path: Path) -> None:
     """Films above what was foreseen of each frame, with the contrast of the true patches."""
     size = model.config.policy.patch_size
     batch = {name: value[:ON_A_SHEET] for name, value in held_out.items()}
-    images = batch["image"]
+    real = batch["image"]
     foreseen = model.foresee(batch).value.cpu()
-    ahead = images.shape[1] - 1
-    shown = [images[:, 1:]]
-    true = normalized(to_patches(images[:, 1:], size))
-    shown.append(to_images(true.restored(foreseen[:, :ahead]), size))
-    clips = [model.clip(x) for pair in zip(*shown) for x in pair]
-    labels = [f"{name}: {said}" for said in batch["instruction"] for name in ("film", "foreseen")]
-    write_contact_sheet(path, clips, labels, columns=2, frames_per_clip=ahead, overwrite=True)
+    ahead = real.shape[1] - 1
+    true = normalized(to_patches(real[:, 1:], size))
+    made = to_images(true.restored(foreseen[:, :ahead]), size)
+    films = {"film": pixels(real[:, 1:]), "foreseen": pixels(made)}
+    draw_sheet(path, films, batch["instruction"], columns=2)
 
 
 def policy_sheet(model: GR1, held_out: Batch, path: Path) -> None:
@@ -155,6 +165,8 @@ STAGES = {
         objective=video_objective,
         data=partial(windows, split="video"),
         sheet=video_sheet,
+        worlds=("tabletop",),
+        dead=BLIND,
     ),
     "policy": Stage(
         trains=TRAINS,
@@ -162,5 +174,6 @@ STAGES = {
         objective=policy_objective,
         data=partial(windows, split="train"),
         sheet=policy_sheet,
+        worlds=("tabletop",),
     ),
 }

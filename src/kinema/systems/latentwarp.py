@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,22 +21,22 @@ from kinema.card import Card
 from kinema.clip import Clip
 from kinema.condition import Conditions, Grid
 from kinema.conditions.block_flow import block_flow
-from kinema.errors import InputError
+from kinema.data.clips import split_of, to_clip
 from kinema.hooks.cross_frame import CrossFrame
 from kinema.hooks.warp import WarpLatents
 from kinema.networks.controlnet import ControlledUNet
-from kinema.networks.kl_vae import KLVAE
 from kinema.networks.word_encoder import WordEncoder
 from kinema.nn.flow import resize_flow, resize_mask, visible
 from kinema.nn.sites import hooked
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.guidance import Term, linear
-from kinema.processes.process import StepHook
+from kinema.processes.steps import StepHook
 from kinema.sample import Text
-from kinema.systems.latentwarp_config import PRESETS, PROCESS, LatentWarpConfig, Pixels, build_vae
-from kinema.systems.latentwarp_training import STAGES, edges, shapes
-from kinema.systems.model import Job, Model
+from kinema.systems.latentwarp_config import PRESETS, PROCESS, LatentWarpConfig, build_vae
+from kinema.systems.latentwarp_training import STAGES, edges
+from kinema.systems.model import Model, Part
+from kinema.systems.system import Job
 
 CARD = Card(
     name="latentwarp",
@@ -78,20 +78,16 @@ class LatentWarp(Model):
     CONFIG = LatentWarpConfig
     PRESETS = PRESETS
     STAGES = STAGES
-    PARTS: ClassVar = {"text": WordEncoder, "unet": ControlledUNet, "vae": build_vae}
     JOBS: ClassVar = {"translate": Job(takes={"clip": Clip, "prompt": Text}, gives={"clip": Clip})}
     config: LatentWarpConfig
     process = PROCESS
-
-    @property
-    def vae(self) -> KLVAE | Pixels:
-        """From pixels to latents and back."""
-        return cast(KLVAE | Pixels, self.parts["vae"])
+    text = Part(WordEncoder)
+    unet = Part(ControlledUNet)
+    vae = Part(build_vae)
 
     def prepare(self, prompts: Sequence[str], control: Tensor) -> Conditions:
         """Encoded prompts, whose null is the empty one, and control maps (B, 3, T, H, W)."""
-        text: Any = self.parts["text"]
-        tokens = text(text.ids(prompts).to(self.device))
+        tokens = self.text(self.text.ids(prompts).to(self.device))
         return Conditions({"crossattn": tokens, "control": Grid(x=control)})
 
     def motion(self, pixels: Tensor) -> WarpLatents:
@@ -116,7 +112,7 @@ class LatentWarp(Model):
         unet, scale, sampling = self.config.unet.unet, self.config.unet.stride, self.config.sampling
         shape = (batch, unet.in_channels, frames, height // scale, width // scale)
         latents = self.process.sample(
-            self.parts["unet"],
+            self.unet,
             self.process.start(shape, noise).to(self.device),
             schedules.with_zero(schedules.stable_diffusion(sampling.steps)),
             conditions=conditions,
@@ -129,21 +125,18 @@ class LatentWarp(Model):
         """The clip under the prompt: its middle in the size of the model, at its own rate.
 
         Raises:
-            InputError: the clip is too long, or the model knows no word of the prompt.
+            InputError: the clip is too long.
         """
         clip, prompt = inputs["clip"], inputs["prompt"].text
-        if not cast(WordEncoder, self.parts["text"]).split(prompt)[0]:
-            raise InputError(f"this model knows no word of the prompt {prompt[:60]!r}")
         pixels = self.config.sampling.pixels(clip).to(self.device)
         with torch.no_grad(), hooked(CrossFrame(num_frames=clip.num_frames)):
             conditions = self.prepare([prompt], edges(pixels))
             made = self.sample(conditions, Noise(0, (seed,)), [self.motion(pixels)])[0]
-        translated = Clip.from_float(made.float().cpu().numpy(), clip.fps)
-        return {"clip": replace(translated, sound=clip.sound)}
+        return {"clip": replace(to_clip(made, clip.fps), sound=clip.sound)}
 
     def example(self, job: str, folder: Path) -> dict[str, Clip | Text]:
         """A clip of the world `shapes`, and another look for it."""
-        world = shapes(self, seed=0, split="all", num_frames=self.config.sampling.num_frames)
+        world = split_of("shapes", "held_out", self.config.sampling)
         return {"clip": world.sample(0).clip, "prompt": Text("a yellow circle on navy")}
 
 

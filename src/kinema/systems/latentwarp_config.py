@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kinema.clip import Clip
 from kinema.conditions.block_flow import BlockFlowConfig
 from kinema.config import config
+from kinema.data.clips import ClipSize
 from kinema.errors import InputError
 from kinema.media.pixels import cover
 from kinema.networks.controlnet import ControlNetConfig, control_sd_1_5
@@ -23,22 +24,8 @@ from kinema.networks.kl_vae import KLVAE
 from kinema.networks.kl_vae_config import KLVAEConfig, stable_diffusion
 from kinema.networks.video_unet import VideoUNetConfig
 from kinema.networks.word_encoder import WordEncoderConfig
-from kinema.processes import schedules
-from kinema.processes.edm import EDM, Scaling, eps_scaling
+from kinema.processes.edm import EDM, STABLE_DIFFUSION, sd_scaling
 from kinema.worlds.shapes import VOCABULARY
-
-STABLE_DIFFUSION = schedules.stable_diffusion(schedules.TRAINING_STEPS).flip(0)  # rising
-
-
-def sd_scaling(sigma: Tensor, sigma_data: float) -> Scaling:
-    """Of eps-prediction by a network that is told steps of Stable Diffusion's table, 0 to 999."""
-    levels = STABLE_DIFFUSION.to(sigma).log()
-    log = sigma.log().clamp(levels[0], levels[-1])
-    above = torch.searchsorted(levels, log).clamp(min=1)
-    below = levels[above - 1]
-    step = above - 1 + (log - below) / (levels[above] - below)
-    return eps_scaling(sigma, sigma_data)._replace(noise=step)
-
 
 PROCESS = EDM(
     sigma_data=1.0,
@@ -67,22 +54,17 @@ def build_vae(config: KLVAEConfig | None, **factory: Any) -> KLVAE | Pixels:
 
 
 @config
-class Sampling:
-    """Clips and sampler.
+class Sampling(ClipSize):
+    """The longest clip that is taken, whose frames are denoised together, and the sampler.
+
+    A translated clip keeps the rate of its source; `fps` is that of the clips that are drawn.
 
     Args:
-        num_frames: the longest clip that is taken; all its frames are denoised together.
-        height, width: that its frames are brought to.
-        fps: of the clips of the world; a translated clip keeps the rate of its source.
         steps: of the sampler.
         guidance: scale of classifier-free guidance.
         warped: share of the steps, from the first on, in which latents are warped.
     """
 
-    num_frames: int
-    height: int
-    width: int
-    fps: float
     steps: int
     guidance: float
     warped: float
@@ -134,29 +116,15 @@ class LatentWarpConfig:
                 f"a latent has {stride} pixels a side; the control map's embedder makes it"
                 f" {self.unet.stride}"
             )
-        step = stride * unet.stride
-        for name in ("height", "width"):
-            if getattr(self.sampling, name) % step:
-                raise InputError(
-                    f"{name} must be a multiple of {step}, not {getattr(self.sampling, name)}"
-                )
-
-
-def words(width: int, num_layers: int, num_heads: int) -> WordEncoderConfig:
-    """A word encoder over the vocabulary of the world `shapes`."""
-    return WordEncoderConfig(
-        vocabulary=VOCABULARY,
-        max_words=16,
-        width=width,
-        num_layers=num_layers,
-        num_heads=num_heads,
-    )
+        self.sampling.expect_multiple(stride * unet.stride)
 
 
 def full() -> LatentWarpConfig:
     """Stable Diffusion 1.5 with its ControlNet: frames of 512x512."""
     return LatentWarpConfig(
-        text=words(width=768, num_layers=12, num_heads=12),
+        text=WordEncoderConfig(
+            vocabulary=VOCABULARY, max_words=16, width=768, num_layers=12, num_heads=12
+        ),
         unet=control_sd_1_5(),
         vae=stable_diffusion(),
         flow=BlockFlowConfig(radius=16, block=9),
@@ -185,7 +153,9 @@ def small(channels: tuple[int, ...], *, width: int, num_groups: int) -> ControlN
 def tiny() -> LatentWarpConfig:
     """Trains on two cores in minutes: 12 frames of 32x32."""
     return LatentWarpConfig(
-        text=words(width=64, num_layers=1, num_heads=2),
+        text=WordEncoderConfig(
+            vocabulary=VOCABULARY, max_words=16, width=64, num_layers=1, num_heads=2
+        ),
         unet=small((32, 64, 64), width=64, num_groups=8),
         vae=None,
         flow=BlockFlowConfig(radius=4, block=5),
@@ -200,7 +170,7 @@ def nano() -> LatentWarpConfig:
     base = tiny()
     return replace(
         base,
-        text=words(width=16, num_layers=1, num_heads=2),
+        text=replace(base.text, width=16),
         unet=small((8, 16), width=16, num_groups=4),
         sampling=replace(base.sampling, num_frames=4, height=16, width=16, steps=3),
     )

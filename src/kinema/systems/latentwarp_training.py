@@ -6,7 +6,6 @@ here U-Net, control branch and text encoder learn together, on single frames of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,18 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinema.clip import Clip
-from kinema.condition import Conditions
-from kinema.config import config
-from kinema.data.batches import WorldStills
-from kinema.errors import InputError
-from kinema.media import write_contact_sheet
+from kinema.data.batches import ShapesStills, Source
+from kinema.data.clips import SPLITS, split_of
 from kinema.noise import Noise
-from kinema.training.denoising import DenoisingObjective
+from kinema.training.captions import drop_texts
+from kinema.training.denoising import DenoisingObjective, Prepared, TextRecipe
 from kinema.training.objective import Batch
-from kinema.training.recipe import Recipe
-from kinema.training.stage import Data, Stage
-from kinema.worlds.shapes import Shapes, Split
+from kinema.training.sheets import draw_sheet
+from kinema.training.stage import Stage
 
 if TYPE_CHECKING:
     from kinema.systems.latentwarp import LatentWarp
@@ -36,14 +31,7 @@ ON_A_SHEET = 6
 FULL_EDGE = 0.5  # a step of this much light between neighbors is an edge of strength 1
 
 
-@config
-class ImageRecipe(Recipe):
-    """`text_drop`: the share of pictures that are learned without text."""
-
-    text_drop: float
-
-
-FULL = ImageRecipe(
+FULL = TextRecipe(
     steps=100_000,
     batch_size=32,
     accumulate=32,
@@ -51,9 +39,6 @@ FULL = ImageRecipe(
     warmup=500,
     decay=0.1,
     precision="bfloat16",
-    report_every=1000,
-    save_every=1000,
-    held_out=64,
     text_drop=0.1,
 )
 TINY = replace(
@@ -68,11 +53,7 @@ TINY = replace(
     report_every=500,
     save_every=500,
 )
-RECIPES = {
-    "full": FULL,
-    "tiny": TINY,
-    "nano": replace(TINY, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4),
-}
+RECIPES = {"full": FULL, "tiny": TINY, "nano": TINY.nano(batch_size=4)}
 
 
 def edges(pixels: Tensor) -> Tensor:
@@ -87,30 +68,7 @@ def edges(pixels: Tensor) -> Tensor:
     return (steep / FULL_EDGE).clamp(max=1).expand(-1, 3, -1, -1, -1)
 
 
-def caption(labels: Mapping[str, str]) -> str:
-    """What can be said of one frame: all labels but the motion."""
-    ground = labels["background"]
-    if labels["background_kind"] == "gradient":
-        ground = f"{ground} gradient"
-    article = "an" if ground[0] in "aeiou" else "a"
-    size, color, shape = (labels[name] for name in ("size", "color", "shape"))
-    return f"a {size} {color} {shape} on {article} {ground} background"
-
-
-def shapes(model: LatentWarp, *, seed: int, split: Split, num_frames: int) -> Shapes:
-    """The world `shapes` in the size of a model's frames."""
-    size = model.config.sampling
-    return Shapes(
-        seed=seed,
-        split=split,
-        num_frames=num_frames,
-        height=size.height,
-        width=size.width,
-        fps=size.fps,
-    )
-
-
-def objective(model: LatentWarp, recipe: ImageRecipe) -> DenoisingObjective:
+def objective(model: LatentWarp, recipe: TextRecipe) -> DenoisingObjective:
     """U-Net with its control branch, and text encoder."""
     networks = {role: model.parts[role] for role in ("unet", "text")}
     prepare = partial(prepare_batch, model, recipe.text_drop)
@@ -119,27 +77,21 @@ def objective(model: LatentWarp, recipe: ImageRecipe) -> DenoisingObjective:
 
 def prepare_batch(
     model: LatentWarp, text_drop: float, batch: Batch, noise: Noise
-) -> tuple[Tensor, Conditions]:
+) -> list[Prepared]:
     """Latents of pictures, their edges, and their captions, some of which are dropped."""
-    dropped = noise.uniform((len(noise),), "text") < text_drop
-    prompts = ["" if drop else said[0] for said, drop in zip(batch["captions"], dropped)]
+    prompts = drop_texts([said[0] for said in batch["captions"]], noise, drop=text_drop)
     pixels = batch["clips"].to(model.device)
     with torch.no_grad():
         latents = model.vae.encode(pixels)
-    return latents, model.prepare(prompts, edges(pixels))
+    conditions = model.prepare(prompts, edges(pixels))
+    return [Prepared(x0=latents, conditions=conditions, noise=noise)]
 
 
-def data(model: LatentWarp, recipe: ImageRecipe, named: str | None) -> Data:
-    """Single frames of the world `shapes`; combinations that are not trained on are held out.
-
-    Raises:
-        InputError: something else was named.
-    """
-    if named not in (None, "shapes"):
-        raise InputError(f"latentwarp knows the words of the world shapes only, not --data {named}")
-    train = WorldStills(shapes(model, seed=0, split="train", num_frames=1), caption)
-    unseen = WorldStills(shapes(model, seed=1, split="held_out", num_frames=1), caption)
-    return Data(train, unseen(tuple(range(recipe.held_out))))
+def data(model: LatentWarp, recipe: TextRecipe, world: str) -> tuple[Source, Source]:
+    """Single frames; combinations that are not trained on are held out."""
+    size = replace(model.config.sampling, num_frames=1)
+    train, unseen = (ShapesStills(split_of(world, split, size)) for split in SPLITS)
+    return train, unseen
 
 
 def sheet(model: LatentWarp, held_out: Batch, path: Path) -> None:
@@ -148,15 +100,17 @@ def sheet(model: LatentWarp, held_out: Batch, path: Path) -> None:
     prompts = [said[0] for said in held_out["captions"][:ON_A_SHEET]]
     maps = edges(real)
     conditions = model.prepare(prompts, maps.to(model.device))
-    made = model.sample(conditions, Noise(0, tuple(range(len(real))))).cpu()
-    rows = [picture for three in zip(real, 2 * maps - 1, made) for picture in three]
-    labels = [f"{name}: {prompt}" for prompt in prompts for name in ("world", "edges", "made")]
-    stills = [Clip.from_float(picture.float().numpy(), 1.0) for picture in rows]
-    write_contact_sheet(path, stills, labels, columns=3, frames_per_clip=1, overwrite=True)
+    made = model.sample(conditions, Noise(0, tuple(range(len(real)))))
+    draw_sheet(path, {"world": real, "edges": 2 * maps - 1, "made": made}, prompts, columns=3)
 
 
 STAGES = {
     "image": Stage(
-        trains=("text", "unet"), recipes=RECIPES, objective=objective, data=data, sheet=sheet
+        trains=("text", "unet"),
+        recipes=RECIPES,
+        objective=objective,
+        data=data,
+        sheet=sheet,
+        worlds=("shapes",),
     )
 }

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from kinema.card import Card, Weights
 from kinema.condition import Conditions, Grid
-from kinema.conditions.text import T5, T5Config
+from kinema.conditions.encoders import build_text
+from kinema.hooks.hold import Hold
 from kinema.hooks.perturb import attention_values
 from kinema.networks.ltx_transformer import (
     LTXTransformer,
@@ -28,16 +29,21 @@ from kinema.networks.ltx_transformer import (
     unpatchify,
 )
 from kinema.networks.ltx_vae import LTXVAE
-from kinema.networks.word_encoder import WordEncoder
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
-from kinema.processes.process import Callback, Guidance
+from kinema.processes.process import Guidance
+from kinema.processes.steps import Callback
+from kinema.systems.image_to_video import ImageToVideo, Keyframe, check_keyframes
 from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling
+from kinema.systems.ltx_video_finetuning import FINETUNE
+from kinema.systems.ltx_video_keyframes import place
 from kinema.systems.ltx_video_presets import PRESETS
 from kinema.systems.ltx_video_training import STAGES
-from kinema.systems.text_to_video import TextToVideo
+from kinema.systems.model import Part
+from kinema.weights.lora import Layout
+from kinema.weights.maps import ltx_transformer
 
 CARD = Card(
     name="ltx_video",
@@ -76,56 +82,63 @@ CARD = Card(
 )
 
 
-def build_text(text: Any, **factory: Any) -> WordEncoder | T5:
-    """The text encoder that a configuration asks for."""
-    if isinstance(text, T5Config):
-        return T5(text, dtype=factory["dtype"])
-    return WordEncoder(text, **factory)
-
-
-class LTXVideo(TextToVideo):
+class LTXVideo(ImageToVideo):
     """The system: from a prompt to a clip, each hop one call to one part."""
 
     CARD = CARD
     CONFIG = LTXVideoConfig
     PRESETS = PRESETS
-    STAGES = STAGES
-    PARTS: ClassVar = {"text": build_text, "transformer": LTXTransformer, "codec": LTXVAE}
+    STAGES: ClassVar = {**STAGES, "finetune": FINETUNE}
+    LORA: ClassVar = {
+        "transformer.": Layout("transformer", ltx_transformer.DIFFUSERS),
+        "diffusion_model.": Layout("transformer", ltx_transformer.OFFICIAL),
+    }
     config: LTXVideoConfig
+    text = Part(build_text)
+    transformer = Part(LTXTransformer)
+    codec = Part(LTXVAE)
 
     @property
     def process(self) -> Flow:
         """Rectified flow; times are shifted by the number of tokens."""
         return Flow(times=LogitNormal(shift=self.config.shift))
 
-    @property
-    def text(self) -> WordEncoder | T5:
-        """The text encoder."""
-        return cast(WordEncoder | T5, self.parts["text"])
+    def prepare(
+        self,
+        prompts: Sequence[str],
+        negative: str,
+        sampling: Sampling,
+        keyframes: Sequence[Keyframe] = (),
+    ) -> Conditions:
+        """Encodes text and positions of a batch; once per sample, outside the step loop.
 
-    @property
-    def transformer(self) -> LTXTransformer:
-        """The network that predicts the velocity."""
-        return cast(LTXTransformer, self.parts["transformer"])
-
-    @property
-    def codec(self) -> LTXVAE:
-        """The video VAE."""
-        return cast(LTXVAE, self.parts["codec"])
-
-    def prepare(self, prompts: Sequence[str], negative: str, sampling: Sampling) -> Conditions:
-        """Encodes text and positions of a batch; once per sample, outside the step loop."""
+        Keyframes after the first frame are appended as tokens of their own.
+        """
+        check_keyframes(keyframes, sampling.num_frames, self.codec.stride[0])
+        stills = [keyframe.frame for keyframe in keyframes if keyframe.frame]
         size = self.latent_shape(sampling)[1:]
         ids = self.text.ids([*prompts, *([negative] * len(prompts))]).to(self.device)
         given, null = self.text(ids).chunk(2)
-        return self.conditions(replace(given, null=null), size, sampling.fps)
+        frames = torch.tensor([stills] * len(prompts), dtype=torch.long, device=self.device)
+        return self.conditions(replace(given, null=null), size, sampling.fps, frames)
 
-    def conditions(self, text: Any, size: tuple[int, int, int], fps: float) -> Conditions:
-        """Text, and the positions (B, 3, N) of the tokens: seconds, rows and columns of pixels."""
-        latent, causal = latent_positions(*size, device=self.device), self.config.causal_positions
-        pixel = pixel_positions(latent, self.codec.stride, causal=causal).float()
-        pixel[0] /= fps
-        return Conditions({"text": text, "positions": Grid(x=pixel.expand(len(text.x), -1, -1))})
+    def conditions(
+        self, text: Any, size: tuple[int, int, int], fps: float, stills: Tensor
+    ) -> Conditions:
+        """Text, and the positions (B, 3, N) of the tokens: seconds, rows and columns of pixels.
+
+        Tokens of the clip come first, then those of single frames (B, S), given by their numbers.
+        """
+        stride, causal = self.codec.stride, self.config.causal_positions
+        latent, alone = (
+            latent_positions(frames, *size[1:], device=self.device) for frames in (size[0], 1)
+        )
+        clip = pixel_positions(latent, stride, causal=causal).expand(len(stills), -1, -1)
+        own = pixel_positions(alone, stride, causal=causal).repeat(len(stills), 1, stills.shape[1])
+        own[:, 0] += stills.repeat_interleave(alone.shape[1], 1)
+        pixel = torch.cat((clip, own), 2).float()
+        pixel[:, 0] /= fps
+        return Conditions({"text": text, "positions": Grid(x=pixel)})
 
     def guidance(self, sampling: Sampling) -> Guidance:
         """Classifier-free and spatio-temporal guidance with rescaling."""
@@ -148,30 +161,36 @@ class LTXVideo(TextToVideo):
         """(C, t, h, w); raises InputError if the codec cannot take clips of this size."""
         return self.codec.latent_shape(sampling.num_frames, sampling.height, sampling.width)
 
-    @torch.inference_mode()
-    def latents(
+    def sample(
         self,
-        prompts: Sequence[str],
-        *,
+        conditions: Conditions,
         noise: Noise,
         sampling: Sampling,
-        negative: str,
-        callback: Callback | None = None,
+        callback: Callback | None,
+        keyframes: Sequence[Keyframe] = (),
     ) -> Tensor:
-        """Normalized latents (B, C, t, h, w); row b has the noise of ``noise.samples[b]``."""
+        """Normalized latents (B, C, t, h, w).
+
+        Keyframes at the start replace what is there, others are appended and cut off in the end.
+        """
         channels, *size = self.latent_shape(sampling)
-        conditions = self.prepare(prompts, negative, sampling)
-        x = patchify(self.process.start((len(prompts), channels, *size), noise))
+        x = patchify(self.process.start((len(noise), channels, *size), noise))
         x = x.to(next(self.transformer.parameters()))  # its device and type
+        num_tokens, hooks = x.shape[1], []
+        if keyframes:
+            x, strength = place(self, x, keyframes, sampling, noise)
+            fresh = sampling.keyframe_noise
+            hooks = [Hold(given=x, strength=strength, noise=noise, noise_scale=fresh)]
         tokens = self.process.sample(
             self.transformer,
             x,
-            self.sigmas(sampling.steps, x.shape[1], sampling.terminal),
+            self.sigmas(sampling.steps, num_tokens, sampling.terminal),
             conditions=conditions,
             guidance=self.guidance(sampling),
+            hooks=hooks,
             callback=callback,
         )
-        return unpatchify(tokens, *size[1:])
+        return unpatchify(tokens[:, :num_tokens], *size[1:])
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, *, noise: Noise, sampling: Sampling) -> Tensor:

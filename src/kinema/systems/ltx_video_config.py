@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from kinema.conditions.text import T5Config
 from kinema.config import config
+from kinema.data.clips import ClipSize
 from kinema.errors import InputError
 from kinema.networks import ltx_transformer, ltx_vae_config
 from kinema.networks.ltx_transformer import LTXTransformerConfig
@@ -20,11 +21,10 @@ SHIFT = TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))  # of all published ver
 
 
 @config
-class Sampling:
+class Sampling(ClipSize):
     """How clips are made: their size, and the defaults of a model's sampler.
 
     Args:
-        num_frames, height, width, fps: of a clip.
         steps: of Euler's rule.
         guidance: scale of classifier-free guidance; 1 is none.
         perturbed: weight of the branch in which the attention of `perturbed_blocks` returns values.
@@ -32,12 +32,9 @@ class Sampling:
         terminal: the last noise level that is predicted from.
         decode_time, decode_noise: what a timed decoder is told, and the level of noise added before
             it.
+        keyframe_noise: given frames are shown with keyframe_noise t^2 of noise at time t.
     """
 
-    num_frames: int
-    height: int
-    width: int
-    fps: float
     steps: int
     guidance: float
     perturbed: float
@@ -46,6 +43,7 @@ class Sampling:
     terminal: float
     decode_time: float
     decode_noise: float
+    keyframe_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -107,6 +105,7 @@ def full() -> LTXVideoConfig:
             terminal=0.1,
             decode_time=0.05,
             decode_noise=0.025,
+            keyframe_noise=0.15,
         ),
     )
 

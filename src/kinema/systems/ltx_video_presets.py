@@ -21,6 +21,10 @@ from kinema.systems.ltx_video_config import (
 )
 from kinema.worlds import shapes as shapes_world
 
+WORDS = WordEncoderConfig(
+    vocabulary=shapes_world.VOCABULARY, max_words=64, width=160, num_layers=2, num_heads=4
+)
+
 
 def shapes_codec(*, width: int, latent_channels: int, time_stride: int) -> LTXVAEConfig:
     """A small VAE of the 0.9.5 family: 16x16 pixels by 4 or 8 frames to a latent, timed."""
@@ -56,21 +60,10 @@ def shapes_codec(*, width: int, latent_channels: int, time_stride: int) -> LTXVA
     )
 
 
-def words(*, width: int, num_layers: int, num_heads: int) -> WordEncoderConfig:
-    """A word encoder over the vocabulary of the world `shapes`."""
-    return WordEncoderConfig(
-        vocabulary=shapes_world.VOCABULARY,
-        max_words=40,
-        width=width,
-        num_layers=num_layers,
-        num_heads=num_heads,
-    )
-
-
 def shapes() -> LTXVideoConfig:
     """The shipped model: 25 frames of 96x96 at 12 fps of the world `shapes`, from two cores."""
     return LTXVideoConfig(
-        text=words(width=160, num_layers=2, num_heads=4),
+        text=WORDS,
         transformer=LTXTransformerConfig(
             latent_channels=64,
             caption_channels=160,
@@ -105,7 +98,7 @@ def tiny() -> LTXVideoConfig:
     base = shapes()
     return replace(
         base,
-        text=words(width=64, num_layers=2, num_heads=2),
+        text=replace(WORDS, width=64, num_heads=2),
         transformer=replace(
             base.transformer,
             latent_channels=32,
@@ -124,7 +117,7 @@ def nano() -> LTXVideoConfig:
     base = tiny()
     return replace(
         base,
-        text=words(width=16, num_layers=1, num_heads=2),
+        text=replace(WORDS, width=16, num_layers=1, num_heads=2),
         transformer=replace(
             base.transformer,
             latent_channels=8,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kinema.config import config
+from kinema.errors import InputError
+from kinema.training.denoising import TextRecipe
 from kinema.training.recipe import Recipe
 from kinema.training.vae_gan import VAEGANWeights
 
@@ -30,24 +32,41 @@ class CodecRecipe(Recipe):
 
 
 @config
-class GeneratorRecipe(Recipe):
+class GeneratorRecipe(TextRecipe):
     """How transformer and text encoder are trained.
 
     Args:
-        text_drop: share of the clips that are learned without their text.
+        first_given, start_given: shares whose first, or first three, latent frames are given.
+        stills_given: share with one to three single frames appended, drawn apart from the start.
+        given_level: what is given has a noise level between 0 and this.
+        skip_broken: of a folder of clips, train on those that can be used.
+
+    Raises:
+        InputError: a share or the level is out of its range.
     """
 
-    text_drop: float
+    first_given: float = 0.0
+    start_given: float = 0.0
+    stills_given: float = 0.0
+    given_level: float = 0.0
+    skip_broken: bool = False
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)  # a class with slots has no super()
+        shares = (self.text_drop, self.first_given, self.start_given, self.stills_given)
+        if not all(0 <= share <= 1 for share in (*shares, self.first_given + self.start_given)):
+            raise InputError(
+                "text_drop, first_given, start_given and stills_given are shares of the clips; "
+                f"{shares} are not"
+            )
+        if not 0 <= self.given_level < 1:
+            raise InputError(f"given_level must lie in [0, 1), not be {self.given_level}")
 
 
 FULL_CODEC = CodecRecipe(
     steps=200_000,
     batch_size=64,
     learning_rate=1e-4,
-    warmup=1000,
-    decay=0.2,
-    report_every=1000,
-    save_every=1000,
     held_out=16,
     loss=VAEGANWeights(wavelet=0.5, kl=1e-4, gan=0.01, gan_from=50_000, critic_width=64),
     frames=121,
@@ -61,7 +80,6 @@ SHAPES_CODEC = CodecRecipe(
     warmup=100,
     decay=0.4,
     precision="bfloat16",
-    report_every=1000,
     save_every=500,
     held_out=16,
     loss=VAEGANWeights(wavelet=0.2, kl=3e-4, gan=0.002, gan_from=6500, critic_width=16),
@@ -74,15 +92,8 @@ TINY_CODEC = replace(
     report_every=500,
     loss=replace(SHAPES_CODEC.loss, gan_from=1200, critic_width=8),
 )
-NANO_CODEC = replace(
-    SHAPES_CODEC,
-    steps=8,
-    batch_size=2,
-    report_every=4,
-    save_every=2,
-    held_out=2,
-    loss=replace(SHAPES_CODEC.loss, gan_from=4, critic_width=4),
-    crop=32,
+NANO_CODEC = SHAPES_CODEC.nano(
+    batch_size=2, loss=replace(SHAPES_CODEC.loss, gan_from=4, critic_width=4), crop=32
 )
 CODEC = {
     **dict.fromkeys(PUBLISHED, FULL_CODEC),
@@ -111,15 +122,7 @@ REFINE = {
     ),
     "shapes": SHAPES_REFINE,
     "tiny": replace(SHAPES_REFINE, loss=TINY_CODEC.loss, frames=17, crop=48),
-    "nano": replace(
-        SHAPES_REFINE,
-        steps=6,
-        report_every=4,
-        save_every=2,
-        held_out=2,
-        loss=NANO_CODEC.loss,
-        crop=32,
-    ),
+    "nano": SHAPES_REFINE.nano(batch_size=2, steps=6, loss=NANO_CODEC.loss, crop=32),
 }
 
 SHAPES_GENERATOR = GeneratorRecipe(
@@ -133,8 +136,11 @@ SHAPES_GENERATOR = GeneratorRecipe(
     precision="bfloat16",
     report_every=400,
     save_every=400,
-    held_out=64,
     text_drop=0.1,
+    first_given=0.15,
+    start_given=0.1,
+    stills_given=0.15,
+    given_level=0.05,
 )
 GENERATOR = {
     **dict.fromkeys(
@@ -143,18 +149,13 @@ GENERATOR = {
             steps=500_000,
             batch_size=1024,
             learning_rate=1e-4,
-            warmup=1000,
-            decay=0.2,
             precision="bfloat16",
-            report_every=1000,
-            save_every=1000,
-            held_out=64,
             text_drop=0.1,
         ),
     ),
     "shapes": SHAPES_GENERATOR,
     "tiny": replace(SHAPES_GENERATOR, steps=2000, precision="float32", report_every=500),
-    "nano": replace(
-        SHAPES_GENERATOR, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4
+    "nano": SHAPES_GENERATOR.nano(
+        batch_size=4, first_given=0.0, start_given=0.0, stills_given=0.0, given_level=0.0
     ),
 }

@@ -1,4 +1,4 @@
-"""What systems share: jobs for all of them; parts, loading and saving for those with networks.
+"""What systems with networks share: their parts, loading and saving.
 
 A model's file holds all its parts under ``<role>.<parameter>`` and its configuration, as JSON, in
 the metadata.
@@ -8,91 +8,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 import torch
 from torch import Tensor, nn
 
-from kinema.card import Card
 from kinema.config import from_dict, to_dict
-from kinema.errors import InputError, unknown
-from kinema.sample import Artefact
+from kinema.errors import InputError
+from kinema.systems.system import System
 from kinema.training.stage import Stage
 from kinema.weights.files import load_tensors, open_checkpoint, save
 from kinema.weights.keymap import KeyMap
 
+N = TypeVar("N")
 
-@dataclass(frozen=True)
-class Job:
-    """One thing that a system does for a person.
+
+class Part(Generic[N]):
+    """A network of a model: an attribute of its class, under the role as its name.
 
     Args:
-        takes: {input: its kind}, in the order of the command line.
-        gives: {artefact: its kind}, the main one first.
+        build: ``(config, device=, dtype=)`` makes the network.
     """
 
-    takes: Mapping[str, type]
-    gives: Mapping[str, type]
+    def __init__(self, build: Callable[..., N]) -> None:
+        self.build = build
 
+    def __set_name__(self, owner: type, role: str) -> None:
+        self.role = role
 
-class System:
-    """A system: what it is, and what it does for a person.
-
-    A subclass names its `CARD` and its `JOBS`, and has a method ``run_<job>(inputs, seed)`` that
-    returns artefacts by name for each of them.
-    """
-
-    CARD: ClassVar[Card]
-    JOBS: ClassVar[Mapping[str, Job]]
-    """By name; the first is the main job."""
-
-    def run(
-        self, inputs: Mapping[str, Any], seed: int, job: str | None = None
-    ) -> Mapping[str, Artefact]:
-        """Does a job.
-
-        Args:
-            inputs: by name, of the kinds that the job takes.
-            seed: fixes whatever is drawn.
-            job: one of `JOBS`; the main one if None.
-
-        Raises:
-            InputError: there is no such job; an input is missing, too many, or does not fit.
-        """
-        job = job or next(iter(self.JOBS))
-        if job not in self.JOBS:
-            raise unknown(f"job of {self.CARD.name}", job, self.JOBS)
-        takes = self.JOBS[job].takes
-        for name in inputs:
-            if name not in takes:
-                raise unknown(f"input of {self.CARD.name} {job}", name, takes)
-        if missing := [name for name in takes if name not in inputs]:
-            raise InputError(f"{self.CARD.name} {job} needs {', '.join(missing)} too")
-        return getattr(self, f"run_{job}")(inputs, seed)
-
-    def example(self, job: str, folder: Path) -> dict[str, Any]:
-        """Inputs for a job, drawn by a world.
-
-        Args:
-            job: one of `JOBS`.
-            folder: files that the inputs name are written there.
-        """
-        raise NotImplementedError
+    @overload
+    def __get__(self, model: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, model: Model, owner: type) -> N: ...
+    def __get__(self, model: Model | None, owner: type) -> Self | N:
+        return self if model is None else cast(N, model.parts[self.role])
 
 
 class Model(System):
     """A system that has networks.
 
-    A subclass names the class of its configuration, its networks by role (the
-    configuration has a field of the same name for each) and its training stages.
+    A subclass names the class of its configuration and its training stages, and has a `Part` for
+    each network: ``unet = Part(UNet)`` builds what the field ``unet`` of a configuration says.
     """
 
     CONFIG: ClassVar[type]
     PRESETS: ClassVar[Mapping[str, Callable[[], Any]]]
-    PARTS: ClassVar[Mapping[str, Any]]
+    PARTS: ClassVar[Mapping[str, Part[Any]]] = {}
+    """By role, in the order of the class."""
     STAGES: ClassVar[Mapping[str, Stage]]
+
+    def __init_subclass__(cls) -> None:
+        cls.PARTS = {role: part for role, part in vars(cls).items() if isinstance(part, Part)}
 
     def __init__(
         self,
@@ -104,8 +71,8 @@ class Model(System):
         self.config = config
         self.parts = nn.ModuleDict(
             {
-                role: build(getattr(config, role), device=device, dtype=dtype)
-                for role, build in self.PARTS.items()
+                role: part.build(getattr(config, role), device=device, dtype=dtype)
+                for role, part in self.PARTS.items()
             }
         ).eval()
 
@@ -170,6 +137,19 @@ class Model(System):
             if getattr(self.config, role) != getattr(other.config, role):
                 raise InputError(f"cannot start from a {role} of another size; use the same preset")
             self.parts[role].load_state_dict(other.parts[role].state_dict())
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the encoder under the role ``text`` does not know.
+
+        Raises:
+            InputError: the text is too long, or no word of it is known.
+        """
+        encoder: Any = self.parts["text"]
+        encoder.ids([text])
+        known, unknown = encoder.split(text)
+        if not known:
+            raise InputError(f"this model knows no word of the prompt {text[:60]!r}")
+        return unknown
 
     @staticmethod
     def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:

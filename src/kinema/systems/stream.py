@@ -19,8 +19,8 @@ from kinema.card import Card
 from kinema.metrics.stream import Variant, signals, stream
 from kinema.networks.random_conv import RandomConv, RandomConvConfig
 from kinema.sample import Folder, Table
-from kinema.systems.model import Job, System
 from kinema.systems.stream_reading import embed_clips, read_features
+from kinema.systems.system import Job, System
 
 CARD = Card(
     name="stream",

@@ -18,7 +18,7 @@ from kinema.card import Card
 from kinema.catalog import Facets, catalog, search
 from kinema.catalog.methods import UNKNOWN, Method
 from kinema.sample import Table, Text
-from kinema.systems.model import Job, System
+from kinema.systems.system import Job, System
 
 CARD = Card(
     name="survey_video_diffusion",

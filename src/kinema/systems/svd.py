@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from kinema.card import Card
 from kinema.clip import Clip
+from kinema.data.clips import split_of, to_clip
 from kinema.networks.svd_unet import SVDUNet
 from kinema.networks.svd_vae import SVDVAE
 from kinema.networks.vit import ViT
@@ -26,11 +27,11 @@ from kinema.processes import schedules
 from kinema.processes.edm import EDM, v_scaling
 from kinema.processes.guidance import Term, linear, rising
 from kinema.processes.process import Guidance
-from kinema.systems.model import Job, Model
+from kinema.systems.model import Model, Part
 from kinema.systems.svd_conditions import conditions, framed
 from kinema.systems.svd_config import PRESETS, Sampling, SVDConfig
 from kinema.systems.svd_training import STAGES
-from kinema.worlds.shapes import Shapes
+from kinema.systems.system import Job
 
 CARD = Card(
     name="svd",
@@ -64,6 +65,7 @@ CARD = Card(
         "*transformer_blocks.0.attn2.to_q.*": "attention to a single token has no choice",
         "*transformer_blocks.0.attn2.to_k.*": "attention to a single token has no choice",
         "*transformer_blocks.0.norm2.*": "it only feeds the queries of attn2",
+        "codec.*.attentions.0.to_k.bias": "what is added to all keys changes no softmax",
     },
 )
 
@@ -76,8 +78,10 @@ class SVD(Model):
     CONFIG = SVDConfig
     PRESETS = PRESETS
     STAGES = STAGES
-    PARTS: ClassVar = {"image": ViT, "unet": SVDUNet, "vae": SVDVAE}
     config: SVDConfig
+    image = Part(ViT)
+    unet = Part(SVDUNet)
+    vae = Part(SVDVAE)
 
     @property
     def process(self) -> EDM:
@@ -89,21 +93,6 @@ class SVD(Model):
             P_std=self.config.P_std,
             preconditioning=v_scaling,
         )
-
-    @property
-    def image(self) -> ViT:
-        """The image encoder."""
-        return cast(ViT, self.parts["image"])
-
-    @property
-    def unet(self) -> SVDUNet:
-        """The network that predicts."""
-        return cast(SVDUNet, self.parts["unet"])
-
-    @property
-    def vae(self) -> SVDVAE:
-        """The codec."""
-        return cast(SVDVAE, self.parts["vae"])
 
     def guidance(self, sampling: Sampling) -> Guidance:
         """Classifier-free guidance that grows from frame to frame; the vector is always told."""
@@ -136,13 +125,11 @@ class SVD(Model):
         made = self.animate(
             torch.from_numpy(still[None, :, 0]), noise=Noise(0, (seed,)), sampling=sampling
         )
-        return {"clip": Clip.from_float(made[0].float().cpu().numpy(), sampling.fps)}
+        return {"clip": to_clip(made[0], sampling.fps)}
 
     def example(self, job: str, folder: Path) -> dict[str, Any]:
         """A clip of the world `shapes`; its first frame is the still."""
-        size = {k: getattr(self.config.sampling, k) for k in ("num_frames", "height", "width")}
-        world = Shapes(seed=1, split="held_out", fps=self.config.sampling.fps, **size)
-        return {"image": world.sample(0).clip}
+        return {"image": split_of("shapes", "held_out", self.config.sampling).sample(0).clip}
 
 
 SYSTEM = SVD

@@ -12,23 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kinema.clip import Clip
 from kinema.condition import Conditions, Grid, Tokens
 from kinema.config import config
-from kinema.data.batches import WorldClips
-from kinema.media import write_contact_sheet
-from kinema.networks.svd_vae import SVDVAE
+from kinema.data.batches import Source, WorldClips
+from kinema.data.clips import SPLITS, split_of
 from kinema.noise import Noise
 from kinema.systems.svd_conditions import conditions
-from kinema.training.denoising import DenoisingObjective
-from kinema.training.objective import Batch, Logs, Objective
+from kinema.training.denoising import DenoisingObjective, Prepared
+from kinema.training.objective import Batch
 from kinema.training.recipe import Recipe
-from kinema.training.stage import Data, Stage
-from kinema.training.vae_gan import psnr
-from kinema.worlds import load as load_world
+from kinema.training.reconstruction import Reconstruction
+from kinema.training.sheets import draw_sheet
+from kinema.training.stage import Stage
+from kinema.worlds import WORLDS
 
 if TYPE_CHECKING:
     from kinema.systems.svd import SVD
@@ -52,17 +50,7 @@ class UNetRecipe(Recipe):
     drop: float
 
 
-FULL_CODEC = CodecRecipe(
-    steps=200_000,
-    batch_size=64,
-    learning_rate=1e-4,
-    warmup=1000,
-    decay=0.2,
-    report_every=1000,
-    save_every=1000,
-    held_out=16,
-    kl=1e-6,
-)
+FULL_CODEC = CodecRecipe(steps=200_000, batch_size=64, learning_rate=1e-4, held_out=16, kl=1e-6)
 TINY_CODEC = replace(
     FULL_CODEC,
     steps=1500,
@@ -78,18 +66,14 @@ TINY_CODEC = replace(
 CODEC = {
     **dict.fromkeys(("full", "full_xt"), FULL_CODEC),
     "tiny": TINY_CODEC,
-    "nano": replace(TINY_CODEC, steps=8, batch_size=2, report_every=4, save_every=2, held_out=2),
+    "nano": TINY_CODEC.nano(batch_size=2),
 }
 FULL_UNET = UNetRecipe(
     steps=50_000,
     batch_size=768,
     learning_rate=3e-5,
-    warmup=1000,
     decay=0.0,
     precision="bfloat16",
-    report_every=1000,
-    save_every=1000,
-    held_out=64,
     drop=0.1,
 )
 TINY_UNET = replace(
@@ -108,48 +92,13 @@ TINY_UNET = replace(
 UNET = {
     **dict.fromkeys(("full", "full_xt"), FULL_UNET),
     "tiny": TINY_UNET,
-    "nano": replace(TINY_UNET, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4),
+    "nano": TINY_UNET.nano(batch_size=4),
 }
-
-
-class Reconstruction(Objective):
-    """One player, ``codec``: squared error of clips (B, 3, T, H, W), and the KL of its latents."""
-
-    def __init__(self, codec: SVDVAE, kl: float) -> None:
-        super().__init__()
-        self.codec, self.kl = codec, kl
-        self.players = {"codec": ("codec.*",)}
-
-    def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
-        """At latents that are drawn from the posterior."""
-        x = batch["clips"]
-        mean, log_variance = (moment.float() for moment in self.codec.posterior(x))
-        z = mean + (0.5 * log_variance).exp() * noise.normal(mean.shape, "posterior").to(x)
-        mse = F.mse_loss(self.codec.decode(z * self.codec.config.scale).float(), x)
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        loss = mse + self.kl * kl
-        return loss, {"loss": loss.detach(), "mse": mse.detach(), "kl": kl.detach()}
-
-    def held_out(self, batch: Batch, noise: Noise) -> Logs:
-        """PSNR in dB and squared error at the mode, the error of a gray clip, the latents' spread.
-
-        The spread should be about 1, which the process takes it for.
-        """
-        x = batch["clips"]
-        z = self.codec.encode(x)
-        y = self.codec.decode(z).float().clamp(-1, 1)
-        trivial = (x - x.mean((2, 3, 4), keepdim=True)).square().mean()
-        return {
-            "loss": F.mse_loss(y, x),
-            "psnr": psnr(y, x).mean(),
-            "trivial": trivial,
-            "latent_std": z.float().std(),
-        }
 
 
 def codec_objective(model: SVD, recipe: CodecRecipe) -> Reconstruction:
     """The VAE alone."""
-    return Reconstruction(model.vae, recipe.kl)
+    return Reconstruction(model.vae, kl=recipe.kl)
 
 
 def unet_objective(model: SVD, recipe: UNetRecipe) -> DenoisingObjective:
@@ -159,7 +108,7 @@ def unet_objective(model: SVD, recipe: UNetRecipe) -> DenoisingObjective:
     return DenoisingObjective(networks, predict="unet", process=model.process, prepare=prepare)
 
 
-def prepare_batch(model: SVD, drop: float, batch: Batch, noise: Noise) -> tuple[Tensor, Conditions]:
+def prepare_batch(model: SVD, drop: float, batch: Batch, noise: Noise) -> list[Prepared]:
     """Latents of clips, and conditions on their first frames; some go without token and latent."""
     clips = batch["clips"].to(model.device)
     mean, deviation = STILL_NOISE
@@ -172,7 +121,8 @@ def prepare_batch(model: SVD, drop: float, batch: Batch, noise: Noise) -> tuple[
     kept = (noise.uniform((len(noise),), "drop") >= drop).to(clips)
     token = kept.view(-1, 1, 1) * told.of(Tokens, "crossattn").x
     latent = kept.view(-1, 1, 1, 1, 1) * told.of(Grid, "concat").x
-    return latents, Conditions({**told, "crossattn": Tokens(x=token), "concat": Grid(x=latent)})
+    told = Conditions({**told, "crossattn": Tokens(x=token), "concat": Grid(x=latent)})
+    return [Prepared(x0=latents, conditions=told, noise=noise)]
 
 
 def motion_bucket(clips: Tensor) -> Tensor:
@@ -181,20 +131,18 @@ def motion_bucket(clips: Tensor) -> Tensor:
     return 255 * (change / MOST_CHANGE).clamp(max=1)
 
 
-def clips_data(model: SVD, recipe: Recipe, named: str | None) -> Data:
-    """Clips that a world draws, `shapes` if none is named."""
-    size = {k: getattr(model.config.sampling, k) for k in ("num_frames", "height", "width", "fps")}
-    train, unseen = (
-        WorldClips(load_world(named or "shapes", seed=seed, split=split, **size))
-        for seed, split in enumerate(("train", "held_out"))
-    )
-    return Data(train, unseen(tuple(range(recipe.held_out))))
+def data(model: SVD, recipe: Recipe, world: str) -> tuple[Source, Source]:
+    """Clips that a world draws."""
+    train, unseen = (split_of(world, split, model.config.sampling) for split in SPLITS)
+    return WorldClips(train), WorldClips(unseen)
 
 
 def codec_sheet(model: SVD, held_out: Batch, path: Path) -> None:
     """Held-out clips above what the VAE makes of them."""
     clips = held_out["clips"][:ON_A_SHEET].to(model.device)
-    draw_pairs(clips, model.vae.decode(model.vae.encode(clips)), "vae", model, path)
+    made = model.vae.decode(model.vae.encode(clips))
+    captions = [said[0] for said in held_out["captions"]]
+    draw_sheet(path, {"world": clips, "vae": made}, captions, columns=1)
 
 
 def unet_sheet(model: SVD, held_out: Batch, path: Path) -> None:
@@ -202,18 +150,8 @@ def unet_sheet(model: SVD, held_out: Batch, path: Path) -> None:
     clips = held_out["clips"][:ON_A_SHEET].to(model.device)
     noise = Noise(0, tuple(range(len(clips))))
     made = model.animate(clips[:, :, 0], noise=noise, sampling=model.config.sampling)
-    draw_pairs(clips, made, "made", model, path)
-
-
-def draw_pairs(real: Tensor, made: Tensor, name: str, model: SVD, path: Path) -> None:
-    """A contact sheet of clips (B, 3, T, H, W) in [-1, 1], each above another one."""
-    rows = [
-        Clip.from_float(clip.float().cpu().numpy(), model.config.sampling.fps)
-        for pair in zip(real, made)
-        for clip in pair
-    ]
-    labels = ["world", name] * len(real)
-    write_contact_sheet(path, rows, labels, columns=1, frames_per_clip=8, overwrite=True)
+    captions = [said[0] for said in held_out["captions"]]
+    draw_sheet(path, {"world": clips, "made": made}, captions, columns=1)
 
 
 STAGES = {
@@ -221,14 +159,16 @@ STAGES = {
         trains=("vae",),
         recipes=CODEC,
         objective=codec_objective,
-        data=clips_data,
+        data=data,
+        worlds=tuple(WORLDS),
         sheet=codec_sheet,
     ),
     "unet": Stage(
         trains=("unet", "image"),
         recipes=UNET,
         objective=unet_objective,
-        data=clips_data,
+        data=data,
+        worlds=tuple(WORLDS),
         sheet=unet_sheet,
         starts_from=("codec",),
     ),

@@ -1,8 +1,9 @@
-"""What generators from text share: from a prompt to a clip, and which words count."""
+"""What generators from text share: from a prompt to a clip."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -10,46 +11,74 @@ import torch
 from torch import Tensor
 
 from kinema.clip import Clip
+from kinema.condition import Conditions
+from kinema.data.clips import to_clip
 from kinema.errors import InputError
 from kinema.noise import Noise
-from kinema.processes.process import Callback
+from kinema.processes.steps import Callback
 from kinema.sample import Text
-from kinema.systems.model import Job, Model
+from kinema.systems.model import Model
+from kinema.systems.system import Job
+from kinema.weights import lora
 
 
 class TextToVideo(Model):
     """A model that makes clips from prompts; `kinema generate` serves any of them.
 
-    A subclass writes `latent_shape`, `latents` and `decode`. It has a text encoder under the role
-    ``text``, and its configuration has `sampling`, with `num_frames`, `height`, `width`, `fps`,
-    `steps` and `guidance` and whatever else its sampler needs.
+    A subclass writes `latent_shape`, `prepare`, `sample` and `decode`. It has a text encoder under
+    the role ``text``, and its configuration has `sampling`: a `ClipSize` with `steps` and
+    `guidance` and whatever else its sampler needs.
     """
 
     JOBS: ClassVar = {"generate": Job(takes={"prompt": Text}, gives={"clip": Clip})}
+    LORA: ClassVar[Mapping[str, lora.Layout]] = {}
+    """{prefix of the names in a file of low-rank adapters: whose layers they are}."""
 
     def latent_shape(self, sampling: Any) -> tuple[int, ...]:
         """Of the latents of one clip; raises InputError if none of this size can be made."""
         raise NotImplementedError
 
-    def latents(
-        self,
-        prompts: Sequence[str],
-        *,
-        noise: Noise,
-        sampling: Any,
-        negative: str,
-        callback: Callback | None = None,
+    def prepare(self, prompts: Sequence[str], negative: str, sampling: Any) -> Conditions:
+        """What the sampler is told of a batch; once per sample, outside the step loop."""
+        raise NotImplementedError
+
+    def sample(
+        self, conditions: Conditions, noise: Noise, sampling: Any, callback: Callback | None
     ) -> Tensor:
-        """What the sampler ends with, (B, ...); row b has the noise of ``noise.samples[b]``."""
+        """The latents (B, ...) of a batch; row b has the noise of ``noise.samples[b]``."""
         raise NotImplementedError
 
     def decode(self, latents: Tensor, *, noise: Noise, sampling: Any) -> Tensor:
         """Clips (B, 3, T, H, W), about [-1, 1]."""
         raise NotImplementedError
 
-    def clip(self, pixels: Tensor, sampling: Any) -> Clip:
-        """A decoded clip (3, T, H, W) as frames."""
-        return Clip.from_float(pixels.float().cpu().numpy(), sampling.fps)
+    @torch.inference_mode()
+    def latents(
+        self,
+        prompts: Sequence[str],
+        *,
+        noise: Noise,
+        sampling: Any,
+        negative: str = "",
+        callback: Callback | None = None,
+        **given: Any,
+    ) -> Tensor:
+        """What the sampler ends with, (B, ...).
+
+        Args:
+            prompts: what to show.
+            noise: of their samples.
+            sampling: size and sampler.
+            negative: what guidance moves away from.
+            callback: called after each step.
+            given: what `prepare` and `sample` of a subclass take beside.
+
+        Raises:
+            InputError: no clip of this size can be made.
+        """
+        self.latent_shape(sampling)
+        conditions = self.prepare(prompts, negative, sampling, **given)
+        return self.sample(conditions, noise, sampling, callback, **given)
 
     @torch.inference_mode()
     def generate(
@@ -77,27 +106,64 @@ class TextToVideo(Model):
         latents = self.latents(
             [prompt], noise=noise, sampling=sampling, negative=negative, callback=callback
         )
-        if output == "latents":
+        return self.output(latents, noise, sampling, output)
+
+    def output(
+        self,
+        latents: Tensor,
+        noise: Noise,
+        sampling: Any,
+        kind: Literal["clip", "tensor", "latents"],
+    ) -> Clip | Tensor:
+        """The first of some latents, as `generate` gives it."""
+        if kind == "latents":
             return latents[0]
         pixels = self.decode(latents, noise=noise, sampling=sampling)[0]
-        return pixels if output == "tensor" else self.clip(pixels, sampling)
+        return pixels if kind == "tensor" else to_clip(pixels, sampling.fps)
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words of a prompt that the text encoder does not know and leaves out.
+    def learn_words(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Gives words these embeddings (D,); new ones join the vocabulary of the text encoder."""
+        text: Any = self.parts["text"]
+        text.learn(embeddings)
+        self.config = replace(self.config, text=text.config)
+
+    def merge_lora(self, path: str | Path, *, scale: float) -> None:
+        """Adds the low-rank adapters of a file to the weights, and its words to the vocabulary.
+
+        With the opposite scale the weights are again what they were, up to rounding; words stay.
+
+        Args:
+            path: in the layout of diffusers or ComfyUI.
+            scale: how strongly; 1 is as trained.
 
         Raises:
-            InputError: the prompt is empty or too long, or no word of it is known.
+            InputError: the file is none of adapters of this model, or this model takes none.
         """
-        text: Any = self.parts["text"]
-        text.ids([Text(prompt).text])
-        known, unknown = text.split(prompt)
-        if not known:
-            raise InputError(f"this model knows no word of the prompt {prompt[:60]!r}")
-        return unknown
+        if not self.LORA:
+            raise InputError(f"{self.CARD.name} takes no low-rank adapters")
+        read = lora.read(path, self.LORA)
+        lora.merge(self.parts, read, scale=scale, where=str(path))
+        if read.words:
+            self.learn_words(read.words)
+
+    def save_lora(self, path: str | Path, *, overwrite: bool) -> None:
+        """Writes the adapters that were trained beside the weights, in the layout of diffusers.
+
+        Args:
+            path: ends in ``.safetensors``.
+            overwrite: whether an existing file is replaced.
+        """
+        state = self.parts.state_dict()
+        tensors = {name: value for name, value in state.items() if ".lora_" in name}
+        words: tuple[str, ...] = ()
+        if lora.ROWS in tensors:
+            count = len(tensors[lora.ROWS])
+            tensors[lora.ROWS] = state["text.words.weight"][-count:] + tensors[lora.ROWS]
+            words = self.config.text.vocabulary[-count:]
+        lora.write(path, tensors, words=words, overwrite=overwrite)
 
     def run_generate(self, inputs: Mapping[str, Text], seed: int) -> dict[str, Any]:
         """One clip, sampled as the model's configuration says."""
-        self.unknown_words(inputs["prompt"].text)
         return {"clip": self.generate(inputs["prompt"].text, seed=seed)}
 
     def example(self, job: str, folder: Path) -> dict[str, Any]:

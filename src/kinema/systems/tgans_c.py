@@ -11,19 +11,19 @@ Letters: B batch, T frames, H, W pixels, S width of a sentence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
 
-import torch
 from torch import Tensor
 
 from kinema.card import Card
+from kinema.condition import Conditions, Vector
 from kinema.errors import InputError
 from kinema.networks.lstm_text import LSTMText
 from kinema.networks.tgans_c import Critics, Generator
 from kinema.noise import Noise
-from kinema.processes.process import Callback, Report, Step
+from kinema.processes.steps import Callback, Report, Step
+from kinema.systems.model import Part
 from kinema.systems.text_to_video import TextToVideo
-from kinema.systems.tgans_c_config import PRESETS, TGANsCConfig
+from kinema.systems.tgans_c_config import PRESETS, Sampling, TGANsCConfig
 from kinema.systems.tgans_c_training import STAGES
 
 CARD = Card(
@@ -67,30 +67,13 @@ class TGANsC(TextToVideo):
     CONFIG = TGANsCConfig
     PRESETS = PRESETS
     STAGES = STAGES
-    PARTS: ClassVar = {"text": LSTMText, "generator": Generator, "critics": Critics}
     config: TGANsCConfig
+    text = Part(LSTMText)
+    generator = Part(Generator)
+    critics = Part(Critics)
 
-    @property
-    def text(self) -> LSTMText:
-        """The caption encoder."""
-        return cast(LSTMText, self.parts["text"])
-
-    @property
-    def generator(self) -> Generator:
-        """The network that makes clips."""
-        return cast(Generator, self.parts["generator"])
-
-    @property
-    def critics(self) -> Critics:
-        """The networks that judge them in training."""
-        return cast(Critics, self.parts["critics"])
-
-    def make(self, prompts: Sequence[str], noise: Noise) -> Tensor:
-        """Clips (B, 3, T, H, W) in [-1, 1]; row b has the noise of ``noise.samples[b]``."""
-        return self.generator.make(self.text.encode(prompts), noise)
-
-    def latent_shape(self, sampling: Any) -> tuple[int, ...]:
-        """Of a clip (3, T, H, W), for nothing lies between noise and pixels.
+    def latent_shape(self, sampling: Sampling) -> tuple[int, ...]:
+        """Of a clip (3, T, H, W).
 
         Raises:
             InputError: another size, more than one step or guidance is asked for.
@@ -102,26 +85,22 @@ class TGANsC(TextToVideo):
             raise InputError("this model makes a clip in 1 step with guidance 1; leave both out")
         return (3, frames, side, side)
 
-    @torch.inference_mode()
-    def latents(
-        self,
-        prompts: Sequence[str],
-        *,
-        noise: Noise,
-        sampling: Any,
-        negative: str,
-        callback: Callback | None = None,
-    ) -> Tensor:
-        """The clips themselves; raises InputError for a negative prompt, which needs guidance."""
-        self.latent_shape(sampling)
+    def prepare(self, prompts: Sequence[str], negative: str, sampling: Sampling) -> Conditions:
+        """Sentences (B, S); raises InputError for a negative prompt, which needs guidance."""
         if negative:
             raise InputError(f"this model has no use for the negative prompt {negative[:60]!r}")
-        clips = self.make(prompts, noise)
+        return Conditions({"text": Vector(x=self.text.encode(prompts))})
+
+    def sample(
+        self, conditions: Conditions, noise: Noise, sampling: Sampling, callback: Callback | None
+    ) -> Tensor:
+        """Clips (B, 3, T, H, W) in [-1, 1]; nothing lies between noise and pixels."""
+        clips = self.generator.make(conditions.of(Vector, "text").x, noise)
         if callback is not None:
             callback(Report(Step(index=0, total=1, sigma=1.0, sigma_next=0.0), clips, clips))
         return clips
 
-    def decode(self, latents: Tensor, *, noise: Noise, sampling: Any) -> Tensor:
+    def decode(self, latents: Tensor, *, noise: Noise, sampling: Sampling) -> Tensor:
         """Clips are made as clips."""
         return latents
 

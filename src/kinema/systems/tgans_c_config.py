@@ -7,6 +7,7 @@ others are ours, for the world `shapes`.
 from __future__ import annotations
 
 from kinema.config import config
+from kinema.data.clips import ClipSize
 from kinema.errors import InputError
 from kinema.networks.lstm_text import LSTMTextConfig, lstm_256
 from kinema.networks.tgans_c import CriticsConfig, GeneratorConfig, critics_48, generator_48
@@ -14,13 +15,9 @@ from kinema.worlds.shapes import VOCABULARY
 
 
 @config
-class Sampling:
+class Sampling(ClipSize):
     """The clips: their size is that of the generator's layers, which make them in one step."""
 
-    num_frames: int
-    height: int
-    width: int
-    fps: float
     steps: int = 1
     guidance: float = 1.0
 

@@ -10,10 +10,9 @@ Letters: B batch, S seconds, T seconds that the networks read, F features.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,10 +30,12 @@ from kinema.networks.affective_music_transformer import AffectiveMusicTransforme
 from kinema.networks.bigru_regressor import BiGRURegressor
 from kinema.noise import Noise
 from kinema.sample import Artefact, Features, Sound
-from kinema.systems.model import Job, Model
+from kinema.systems.model import Model, Part
+from kinema.systems.system import Job
 from kinema.systems.video2music_arrangement import arrange
+from kinema.systems.video2music_composition import compose
 from kinema.systems.video2music_config import PRESETS, Video2MusicConfig
-from kinema.systems.video2music_training import LEVELS, STAGES
+from kinema.systems.video2music_training import STAGES
 from kinema.worlds.songs import Songs
 
 CARD = Card(
@@ -84,22 +85,13 @@ class Video2Music(Model):
     CONFIG = Video2MusicConfig
     PRESETS = PRESETS
     STAGES = STAGES
-    PARTS: ClassVar = {"transformer": AffectiveMusicTransformer, "regressor": BiGRURegressor}
     JOBS: ClassVar = {
         "accompany": Job(takes={"clip": Clip}, gives=GIVES),
         "accompany_features": Job(takes={"features": Features}, gives=GIVES),
     }
     config: Video2MusicConfig
-
-    @property
-    def transformer(self) -> AffectiveMusicTransformer:
-        """The network that writes chords."""
-        return cast(AffectiveMusicTransformer, self.parts["transformer"])
-
-    @property
-    def regressor(self) -> BiGRURegressor:
-        """The network that gives density and loudness."""
-        return cast(BiGRURegressor, self.parts["regressor"])
+    transformer = Part(AffectiveMusicTransformer)
+    regressor = Part(BiGRURegressor)
 
     def run_accompany(self, inputs: Mapping[str, Any], seed: int) -> dict[str, Artefact]:
         """{"clip": Clip} -> score and sound, in the key of the configuration's sampling.
@@ -133,47 +125,10 @@ class Video2Music(Model):
         x = F.pad(torch.from_numpy(features.x), (0, 0, 0, missing))[None]
         key = torch.tensor([[float(minor)]])
         primer = torch.tensor([sampling.begins_with[:seconds]])
-        ids = self.compose(x, minor=key, primer=primer, count=seconds, noise=Noise(0, (seed,)))
+        ids = compose(self, x, minor=key, primer=primer, count=seconds, noise=Noise(0, (seed,)))
         density, loudness = self.curves(x)[0, :seconds].T.tolist()
         score = arrange(ids[0].tolist(), density, loudness, semitones=semitones)
         return {"score": score, "sound": score.sound(sampling.sample_rate_hz)}
-
-    @torch.inference_mode()
-    def compose(
-        self, features: Tensor, *, minor: Tensor, primer: Tensor, count: int, noise: Noise
-    ) -> Tensor:
-        """Ids (B, count) of chords, drawn one after another behind the primer.
-
-        Args:
-            features: (B, T, F).
-            minor: (B, 1), 1 for A minor, 0 for C major.
-            primer: (B, P), the ids of the first chords.
-            count: how many chords with those of the primer, at most T.
-            noise: row b is drawn with that of its sample b.
-        """
-        network, like = self.transformer, next(self.transformer.parameters())
-        key, levels = minor.to(like), torch.from_numpy(LEVELS).to(like.device)
-        video = network.encode(Conditions({"video": Tokens(x=features.to(like))}))
-        draws = noise.uniform((len(features), count), "chords").to(like.device).double()
-        found = primer.to(like.device)
-        for second in range(primer.shape[1], count):
-            logits = network.decode(levels[found].mT, key, video)[:, -1, : chords.END].double()
-            odds = logits.masked_fill(self._forbidden(found), -math.inf).softmax(-1).cumsum(-1)
-            drawn = (odds <= draws[:, second, None] * odds[:, -1:]).sum(-1, keepdim=True)
-            found = torch.cat([found, drawn], 1)
-        return found
-
-    def _forbidden(self, found: Tensor) -> Tensor:
-        """Which chords may not come after those found (B, L): (B, 157) bool."""
-        sampling = self.config.sampling
-        shape = (len(found), chords.END)
-        forbidden = torch.zeros(shape, dtype=torch.bool, device=found.device)
-        forbidden[:, chords.SILENCE] = not sampling.silence
-        last = found[:, -sampling.most_equal :]
-        if last.shape[1] == sampling.most_equal:
-            stuck = (last == last[:, -1:]).all(1)
-            forbidden[stuck, last[stuck, -1]] = True
-        return forbidden
 
     @torch.inference_mode()
     def curves(self, features: Tensor) -> Tensor:

@@ -18,14 +18,17 @@ from torch import Tensor
 
 from kinema.conditions.video_features import NUM_COLOR_FEATURES, color_features
 from kinema.config import config
+from kinema.data.batches import Source
+from kinema.data.clips import SPLITS
 from kinema.errors import InputError
 from kinema.media import chords, write_contact_sheet
 from kinema.noise import Noise
+from kinema.systems.video2music_composition import LEVELS, compose
 from kinema.training.affective import AffectiveObjective
 from kinema.training.curves import CurveObjective
 from kinema.training.objective import Batch
 from kinema.training.recipe import Recipe
-from kinema.training.stage import Data, Stage
+from kinema.training.stage import Stage
 from kinema.worlds.songs import Song, Songs
 
 if TYPE_CHECKING:
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 CURVES = ("density", "loudness")
 PICTURE: dict[str, Any] = {"height": 16, "width": 16, "fps": 4.0}
 ON_A_SHEET, SECONDS_ON_A_SHEET = 4, 20
-LEVELS = np.array([chords.levels(chord) for chord in range(chords.NUM_CHORDS)])
 SUITING = np.stack([chords.suiting(mood) for mood in range(len(chords.MOODS))])
 
 
@@ -69,8 +71,6 @@ FULL_CHORDS = ChordRecipe(
     weight_decay=0.0,
     betas=(0.9, 0.98),
     report_every=5000,
-    save_every=1000,
-    held_out=64,
     chord_weight=0.4,
 )
 TINY_CHORDS = replace(
@@ -84,14 +84,6 @@ TINY_CHORDS = replace(
     report_every=200,
     save_every=200,
 )
-NANO: dict[str, Any] = {
-    "steps": 8,
-    "batch_size": 2,
-    "report_every": 4,
-    "save_every": 2,
-    "held_out": 2,
-    "warmup": 1,
-}
 FULL_CURVES = CurveRecipe(
     steps=60_000,
     batch_size=1,
@@ -100,8 +92,6 @@ FULL_CURVES = CurveRecipe(
     decay=0.0,
     weight_decay=1e-5,
     report_every=5000,
-    save_every=1000,
-    held_out=64,
     feature_drop=0.1,
 )
 TINY_CURVES = replace(
@@ -165,25 +155,25 @@ class SongBatches:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def data(model: Video2Music, recipe: Recipe, named: str | None) -> Data:
-    """Songs that the world draws."""
-    if named not in (None, "songs"):
-        raise InputError(f"this stage trains on the world songs, not on {named}")
+def data(model: Video2Music, recipe: Recipe, world: str) -> tuple[Source, Source]:
+    """Songs that the world draws; others are held out."""
     if model.config.features != "colors":
         raise InputError(
             "this size reads features of CLIP, which the world songs does not have; train tiny"
         )
     seconds = model.config.transformer.max_seconds
     train, unseen = (
-        SongBatches(Songs(seed=seed, num_seconds=seconds, **PICTURE), seconds) for seed in (0, 1)
+        SongBatches(Songs(seed=seed, num_seconds=seconds, **PICTURE), seconds)
+        for seed in SPLITS.values()
     )
-    return Data(train, unseen(tuple(range(recipe.held_out))))
+    return train, unseen
 
 
 def chord_sheet(model: Video2Music, held_out: Batch, path: Path) -> None:
     """Held-out clips over their own chords and those that the model makes up for them."""
     songs = held_out["songs"][:ON_A_SHEET]
-    made = model.compose(
+    made = compose(
+        model,
         held_out["features"][: len(songs)],
         minor=held_out["key"][: len(songs)],
         primer=torch.tensor([song.chords[:1].tolist() for song in songs]),
@@ -222,16 +212,26 @@ def draw_sheet(songs: Sequence[Song], labels: Sequence[str], path: Path) -> None
 STAGES = {
     "chords": Stage(
         trains=("transformer",),
-        recipes={"full": FULL_CHORDS, "tiny": TINY_CHORDS, "nano": replace(TINY_CHORDS, **NANO)},
+        recipes={
+            "full": FULL_CHORDS,
+            "tiny": TINY_CHORDS,
+            "nano": TINY_CHORDS.nano(batch_size=2, warmup=1),
+        },
         objective=chord_objective,
         data=data,
         sheet=chord_sheet,
+        worlds=("songs",),
     ),
     "curves": Stage(
         trains=("regressor",),
-        recipes={"full": FULL_CURVES, "tiny": TINY_CURVES, "nano": replace(TINY_CURVES, **NANO)},
+        recipes={
+            "full": FULL_CURVES,
+            "tiny": TINY_CURVES,
+            "nano": TINY_CURVES.nano(batch_size=2, warmup=1),
+        },
         objective=curve_objective,
         data=data,
         sheet=curve_sheet,
+        worlds=("songs",),
     ),
 }

@@ -15,13 +15,8 @@ from torch import Tensor
 from kinema.networks.lstm_text import CaptionDecoder, LSTMText
 from kinema.networks.word_encoder import PAD
 from kinema.noise import Noise
+from kinema.training.captions import draw_captions
 from kinema.training.objective import Batch, Logs, Objective
-
-
-def draw_captions(batch: Batch, noise: Noise) -> list[str]:
-    """One of the captions of each clip, drawn at random."""
-    places = noise.uniform((len(noise),), "caption").tolist()
-    return [said[int(place * len(said))] for said, place in zip(batch["captions"], places)]
 
 
 class CaptionAutoencoder(Objective):
@@ -37,7 +32,7 @@ class CaptionAutoencoder(Objective):
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """Nats per word, the mean over each caption's words and then over captions."""
-        logits, ids = self._rewritten(draw_captions(batch, noise))
+        logits, ids = self._rewritten(draw_captions(batch, noise, drop=0.0))
         given = ids != PAD
         nats = F.cross_entropy(logits.float().flatten(0, 1), ids.flatten(), reduction="none")
         loss = ((nats.view_as(given) * given).sum(1) / given.sum(1)).mean()
@@ -47,7 +42,7 @@ class CaptionAutoencoder(Objective):
         """The loss, that of a decoder that knows only how often each word occurs in this batch, and
         the share of the words that are found.
         """
-        logits, ids = self._rewritten(draw_captions(batch, noise))
+        logits, ids = self._rewritten(draw_captions(batch, noise, drop=0.0))
         words = ids[ids != PAD]
         counts = torch.bincount(words, minlength=logits.shape[-1]).float()
         right = logits.argmax(-1)[ids != PAD] == words

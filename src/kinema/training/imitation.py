@@ -63,7 +63,7 @@ class FramePrediction(Objective):
     A batch holds ``image`` (B, L, 3, H, W) and ``real`` (B, L).
 
     Args:
-        watching: {role: network}.
+        networks: {role: network}.
         trained: the roles that change.
         predict: the network's frames.
         ahead, patch_size: see `frames_ahead`.
@@ -71,7 +71,7 @@ class FramePrediction(Objective):
 
     def __init__(
         self,
-        watching: Mapping[str, nn.Module],
+        networks: Mapping[str, nn.Module],
         *,
         trained: Sequence[str],
         predict: Predict,
@@ -79,9 +79,9 @@ class FramePrediction(Objective):
         patch_size: int,
     ) -> None:
         super().__init__()
-        self.watching = nn.ModuleDict(dict(watching))
+        self.networks = nn.ModuleDict(dict(networks))
         self.predict, self.ahead, self.patch_size = predict, ahead, patch_size
-        self.players = {"video": tuple(f"watching.{role}.*" for role in trained)}
+        self.players = {"video": tuple(f"networks.{role}.*" for role in trained)}
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """The error of the frames to come."""
@@ -110,7 +110,7 @@ class Imitation(Objective):
     in {0, 1} and ``real`` (B, L).
 
     Args:
-        acting: {role: network}.
+        networks: {role: network}.
         trained: the roles that change.
         predict: the network's actions and frames.
         weights: of the terms.
@@ -119,7 +119,7 @@ class Imitation(Objective):
 
     def __init__(
         self,
-        acting: Mapping[str, nn.Module],
+        networks: Mapping[str, nn.Module],
         *,
         trained: Sequence[str],
         predict: Predict,
@@ -128,10 +128,10 @@ class Imitation(Objective):
         patch_size: int,
     ) -> None:
         super().__init__()
-        self.acting = nn.ModuleDict(dict(acting))
+        self.networks = nn.ModuleDict(dict(networks))
         self.predict, self.weights = predict, weights
         self.ahead, self.patch_size = ahead, patch_size
-        self.players = {"policy": tuple(f"acting.{role}.*" for role in trained)}
+        self.players = {"policy": tuple(f"networks.{role}.*" for role in trained)}
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """The weighted sum of the terms."""

@@ -16,6 +16,41 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kinema.files import write_text
 
 
+class StepBar:
+    """The steps of a training, its loss and its rate, on stderr if that is a terminal.
+
+    Args:
+        start: the step that comes next.
+        total: the steps of the whole training.
+    """
+
+    def __init__(self, *, start: int, total: int) -> None:
+        self.console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._progress.add_task("training", total=total, completed=start, rate="")
+
+    def __enter__(self) -> StepBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *of_an_error: object) -> None:
+        self._progress.stop()
+
+    def advance(self, values: Mapping[str, float]) -> None:
+        """A step is done, with these numbers."""
+        loss = next((v for k, v in values.items() if k.endswith("/loss")), math.nan)
+        rate = f"{1 / max(values['seconds'], 1e-9):.2f} steps/s"
+        self._progress.update(self._task, advance=1, rate=rate, description=f"loss {loss:.4f}")
+
+
 class Log:
     """Writes `log.jsonl` (losses with all their digits) and TensorBoard events; shows progress.
 
@@ -35,22 +70,12 @@ class Log:
         path = folder / "log.jsonl"
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < start]
         write_text(path, "".join(f"{line}\n" for line in kept), overwrite=True)
-        console = Console(stderr=True)
+        self._bar = StepBar(start=start, total=total)
         self._file = path.open("a", encoding="utf-8", buffering=1)
-        self._board = _board(folder / "tensorboard", start, console)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("training", total=total, completed=start, rate="")
+        self._board = _board(folder / "tensorboard", start, self._bar.console)
 
     def __enter__(self) -> Log:
-        self._progress.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(
@@ -63,14 +88,12 @@ class Log:
             closing.callback(self._file.close)
             if self._board is not None:
                 closing.callback(self._board.close)
-            self._progress.stop()
+            self._bar.__exit__(kind, error, trace)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """The numbers of a training step."""
         self._line(step, values)
-        loss = next((v for k, v in values.items() if k.endswith("/loss")), math.nan)
-        rate = f"{1 / max(values['seconds'], 1e-9):.2f} steps/s"
-        self._progress.update(self._task, advance=1, rate=rate, description=f"loss {loss:.4f}")
+        self._bar.advance(values)
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
         """The held-out numbers after `step` steps, also shown; their line is that of the last step.
@@ -79,7 +102,7 @@ class Log:
         """
         self._line(step - 1, values)
         shown = "  ".join(f"{k.removeprefix('held_out/')} {v:.4g}" for k, v in values.items())
-        self._progress.console.print(f"step {step}: {shown}", highlight=False)
+        self._bar.console.print(f"step {step}: {shown}", highlight=False)
 
     def _line(self, step: int, values: Mapping[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **values}) + "\n")
@@ -102,3 +125,9 @@ def _whole_lines(path: Path) -> list[str]:
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     return lines[:-1]  # what follows the last newline was cut by a kill
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `log.jsonl`."""
+    with (folder / "log.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]

@@ -1,43 +1,77 @@
-"""Checks before a long run: trained tensors receive gradients, and one batch can be overfitted."""
+"""Before a long run: every trained tensor receives a gradient, one batch can be overfitted, and the
+cost of the whole is told.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
+import statistics
+import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from kinema.data.batches import Source
 from kinema.errors import InputError
-from kinema.training.objective import Batch, Objective
+from kinema.training.objective import Objective
 from kinema.training.recipe import Recipe
-from kinema.training.trainer import Source, Trainer
+from kinema.training.trainer import Trainer
 
 LOGGER = logging.getLogger(__name__)
 STEPS = 24
 SAMPLES = 2
+MEASURED = 3  # whole steps
 ENOUGH = 0.97  # the last loss on one batch over the first one
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run will cost.
+
+    Attributes:
+        seconds: of a step, the median of those measured.
+        memory: bytes that the process has used at most, None if it is not known. In the check there
+            are two copies of the networks, in the run one.
+        checkpoint: bytes of a checkpoint, of which two are kept.
+    """
+
+    seconds: float
+    memory: int | None
+    checkpoint: int
+
+    def told(self, recipe: Recipe) -> str:
+        """One line for the person who waits."""
+        whole = recipe.steps * self.seconds
+        units = (("hours", 3600), ("minutes", 60), ("seconds", 1))
+        unit, size = next(u for u in units if whole >= 1.5 * u[1] or u[1] == 1)
+        memory = "" if self.memory is None else f"at most {self.memory / 1e9:.2f} GB of memory, "
+        return (
+            f"cost: {recipe.steps} steps of {self.seconds:.3g} s are {whole / size:.1f} {unit}, "
+            f"beside the reports; {memory}two checkpoints of {self.checkpoint / 1e6:.0f} MB"
+        )
 
 
 def check(
     objective: Objective,
     source: Source,
-    held_out: Batch,
     recipe: Recipe,
     *,
     dead: Mapping[str, str],
     device: str,
-) -> None:
+    enough: float = ENOUGH,
+) -> Cost:
     """Trains a copy for a few steps on one small batch, without touching the objective.
 
     Noise and turns are those of the run's last step, so that every player which ever joins the
-    game moves. A player without a turn in that step is not checked.
+    game moves. A player without a turn in that step is not checked. Then whole steps are measured.
 
     Args:
         dead: {pattern of parameter names: reason} that may stay without gradient.
+        enough: what the last loss may be of the first one, at most.
 
     Raises:
         InputError: a trained tensor receives no gradient, or the first player's loss does not fall.
@@ -47,9 +81,7 @@ def check(
     trainer = Trainer(
         copy.deepcopy(objective),
         lambda _: batch,
-        held_out,
         replace(recipe, batch_size=size, accumulate=1, warmup=1, decay=0.0),
-        folder=Path(),
         seed=0,
         device=device,
     )
@@ -74,7 +106,7 @@ def check(
         raise InputError(
             f"{len(silent)} trained tensors receive no gradient: {', '.join(sorted(silent)[:5])}"
         )
-    if not losses[-1] < ENOUGH * losses[0]:
+    if not losses[-1] < enough * losses[0]:
         raise InputError(
             f"one batch cannot be overfitted: the loss of {turns[0]} went from {losses[0]:.4f} "
             f"to {losses[-1]:.4f} in {STEPS} steps"
@@ -87,3 +119,26 @@ def check(
         losses[-1],
         STEPS,
     )
+    trainer.source, trainer.recipe = source, recipe
+    return measured(trainer)
+
+
+def measured(trainer: Trainer) -> Cost:
+    """What a run costs, from a few steps of a trainer that stands at its last one."""
+    last, seconds = trainer.step, []
+    for trainer.step in range(max(last + 1 - MEASURED, 0), last + 1):
+        seconds.append(trainer.train_step()["seconds"])
+    checkpoint = sum(tensor.numel() * tensor.element_size() for tensor in trainer.state().values())
+    return Cost(statistics.median(seconds), peak_memory(trainer.device), checkpoint)
+
+
+def peak_memory(device: str) -> int | None:
+    """Bytes that this process has used at most; None where device or system do not tell."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if device != "cpu" or sys.platform == "win32":
+        return None
+    import resource  # there is none on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

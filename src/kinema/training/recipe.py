@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 from kinema.config import config
 from kinema.errors import InputError
@@ -40,17 +41,17 @@ class Recipe:
     accumulate: int = 1
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float
-    warmup: int
-    decay: float
+    warmup: int = 1000
+    decay: float = 0.2
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     clip_norm: float = 1.0
     ema: float = 0.999
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: tuple[str, ...] = ()
-    report_every: int
-    save_every: int
-    held_out: int
+    report_every: int = 1000
+    save_every: int = 1000
+    held_out: int = 64
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "report_every", "save_every", "held_out"):
@@ -65,6 +66,16 @@ class Recipe:
             raise InputError(f"decay is a fraction of the steps, not {self.decay}")
         if not 0 <= self.ema < 1:
             raise InputError(f"ema must lie in [0, 1), not be {self.ema}")
+
+    def nano(self, *, batch_size: int, **changes: Any) -> Self:
+        """This recipe for contract tests: a few steps with reports and checkpoints among them.
+
+        Args:
+            batch_size: samples per step, and held out.
+            changes: other numbers by name.
+        """
+        few = {"steps": 8, "report_every": 4, "save_every": 2, "held_out": batch_size}
+        return replace(self, **{**few, "batch_size": batch_size, **changes})
 
     def rate(self, step: int) -> float:
         """The learning rate of a step that counts from 0."""

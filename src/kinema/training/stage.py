@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from kinema.errors import unknown
+from kinema.data.batches import Source
+from kinema.errors import InputError, unknown
 from kinema.training import preflight
 from kinema.training.objective import Batch, Objective
 from kinema.training.recipe import Recipe
-from kinema.training.trainer import Source, Trainer
+from kinema.training.run import Run
+from kinema.training.trainer import Trainer
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Data(NamedTuple):
@@ -23,26 +28,65 @@ class Data(NamedTuple):
     held_out: Batch
 
 
+def as_named(system: Any, recipe: Any, named: str | None, folder: Path) -> str | None:
+    """What a stage does that needs no preparation: `data` gets what the user named."""
+    return named
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One leg of a training plan of a system.
+
+    A stage reads either what is drawn, or latents.
 
     Args:
         trains: the roles whose networks change.
         recipes: the numbers for each preset; of a class of the stage's own where it needs more.
         objective: ``(system, recipe)`` makes the objective.
-        data: ``(system, recipe, named)`` makes the data from what the user named (None: the
-            stage's own).
+        data: ``(system, recipe, named)`` makes two sources from the name of a world or the folder
+            of latents: samples to train on, and samples to hold out.
+        prepare: ``(system, recipe, named, folder of the run)`` does what comes before all that, on
+            every start of a run, such as encoding clips; gives the name that `data` gets then.
         sheet: ``(system, held-out batch, path)`` draws what the system can do.
+        worlds: names of what it may be drawn from; the first if the user names none.
+        latents_of: the role whose latents it reads, as `kinema encode` writes them.
         starts_from: the stages whose weights must be there before.
+        dead: {pattern of parameter names: reason} that get no gradient in this stage, beside those
+            that get none in any (`Card.dead`).
+        overfits_to: what the loss on one batch must fall to in the check before a run; 1 where
+            rates are so low that it need only fall.
     """
 
     trains: tuple[str, ...]
     recipes: Mapping[str, Recipe]
     objective: Callable[[Any, Any], Objective]
-    data: Callable[[Any, Any, str | None], Data]
+    data: Callable[[Any, Any, str], tuple[Source, Source]]
     sheet: Callable[[Any, Batch, Path], None]
+    prepare: Callable[[Any, Any, str | None, Path], str | None] = as_named
+    worlds: tuple[str, ...] = ()
+    latents_of: str = ""
     starts_from: tuple[str, ...] = ()
+    dead: Mapping[str, str] = field(default_factory=dict)
+    overfits_to: float = preflight.ENOUGH
+
+    def __post_init__(self) -> None:
+        assert bool(self.worlds) != bool(self.latents_of), "a stage reads worlds or latents"
+
+    def read(self, system: Any, recipe: Recipe, named: str | None) -> Data:
+        """The data that the user named; those of the stage's first world if None.
+
+        Raises:
+            InputError: the stage cannot read that, or there is nothing that it could read.
+        """
+        if self.worlds and named is not None and named not in self.worlds:
+            raise unknown("world", named, self.worlds)
+        if self.latents_of and named is None:
+            raise InputError(
+                f"this stage trains on latents of the {self.latents_of}: "
+                "pass --data FOLDER that `kinema encode` wrote"
+            )
+        source, unseen = self.data(system, recipe, self.worlds[0] if named is None else named)
+        return Data(source, unseen(tuple(range(recipe.held_out))))
 
 
 def train(
@@ -54,12 +98,11 @@ def train(
     folder: Path,
     seed: int,
     device: str,
-    dead: Mapping[str, str],
 ) -> None:
     """Runs a stage to its end, or goes on where the run in `folder` stands.
 
-    Before a new run, a copy is trained for a few steps to see that it can learn. The system holds
-    the averaged weights afterwards.
+    Before a new run, a copy is trained for a few steps to see that it can learn and what the run
+    will cost, which is logged. The system holds the averaged weights afterwards.
 
     Args:
         system: its networks are trained in place.
@@ -69,22 +112,30 @@ def train(
         folder: of the run; checkpoints, log and sheets are written there.
         seed: of the noise.
         device: where to train.
-        dead: {pattern of parameter names: reason} that may stay without gradient.
 
     Raises:
         InputError: the data or the recipe do not fit, a check before the run fails, a loss is not
             finite, or a file cannot be written.
         Stopped: a signal asked to stop; the run can be resumed.
     """
+    named = stage.prepare(system, recipe, data, folder)
     objective = stage.objective(system, recipe)
-    source, held_out = stage.data(system, recipe, data)
-    trainer = Trainer(objective, source, held_out, recipe, folder=folder, seed=seed, device=device)
-    if not trainer.resume():
-        preflight.check(objective, source, held_out, recipe, dead=dead, device=device)
+    source, held_out = stage.read(system, recipe, named)
+    trainer = Trainer(objective, source, recipe, seed=seed, device=device)
+    run = Run(
+        trainer,
+        folder,
+        held_out=held_out,
+        sheet=lambda path: stage.sheet(system, held_out, path),
+    )
+    if not run.resume():
+        dead = {**system.CARD.dead, **stage.dead}
+        enough = stage.overfits_to
+        cost = preflight.check(objective, source, recipe, dead=dead, device=device, enough=enough)
+        LOGGER.info("%s; all goes to %s", cost.told(recipe), folder)
     compile_modules(system.parts, recipe.compile)
-    trainer.run(sheet=lambda path: stage.sheet(system, held_out, path))
-    trainer.ema.copy_to(objective)
-    objective.eval()
+    run.train()
+    trainer.finish()
 
 
 def compile_modules(parts: nn.Module, names: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from kinema.networks.ltx_vae import LTXVAE
 from kinema.nn.wavelets import haar_3d
 from kinema.noise import Noise
 from kinema.training.objective import Batch, Logs, Objective
+from kinema.training.reconstruction import divergence, draw, of_gray, psnr
 
 MAX_DECODE_NOISE = 0.2
 STATISTICS_RATE = 0.02
@@ -97,15 +98,14 @@ class VAEGAN(Objective):
 
     def _codec_loss(self, x: Tensor, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         w = self.weights
-        mean, log_variance = self.codec.posterior(x)
-        mean, log_variance = mean.float(), log_variance.float()
-        z = mean + (0.5 * log_variance).exp() * noise.normal(mean.shape, "posterior").to(x)
+        mean, log_variance = (moment.float() for moment in self.codec.posterior(x))
+        z = draw(mean, log_variance, noise)
         self._follow_statistics(mean.detach())
         level = MAX_DECODE_NOISE * noise.uniform((len(noise),), "decode level").to(x)
         y = self.decode_noised(self.codec.normalize(z), level, noise).float()
         mse = F.mse_loss(y, x)
         wavelet = (haar_3d(y) - haar_3d(x)).abs().mean()
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        kl = divergence(mean, log_variance)
         loss = mse + w.wavelet * wavelet + w.kl * kl
         logs = {"mse": mse.detach(), "wavelet": wavelet.detach(), "kl": kl.detach()}
         if step >= w.gan_from:
@@ -151,11 +151,6 @@ class VAEGAN(Objective):
             logs[f"mse/noise={level}"] = F.mse_loss(y, x)
             if level == 0:
                 logs["psnr"] = psnr(y, x).mean()
-                logs["trivial"] = (x - x.mean((2, 3, 4), keepdim=True)).square().mean()
+                logs["trivial"] = of_gray(x)
         logs["latent_std"] = z.float().std()
         return logs
-
-
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB per clip (B,), for values in [-1, 1]."""
-    return 10 * torch.log10(4 / (x - y).square().flatten(1).mean(1))

@@ -27,7 +27,7 @@ from kinema.weights.manifests import shapes_of
 
 T = TypeVar("T")
 
-PICKLES = (".pt", ".pth", ".ckpt", ".bin")
+PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pickle")
 # Where training scripts put the tensors when they pickle more than tensors.
 NESTS = ("state_dict", "model", "module")
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 import torch
@@ -104,12 +105,27 @@ class Permute:
 
     def to_ours(self, tensors: Tensors) -> dict[str, Lazy]:
         """Towards our layout."""
-        return _permute(tensors, self.pattern, self.dims)
+        return _changed(tensors, self.pattern, partial(_permuted, self.dims))
 
     def to_theirs(self, tensors: Tensors) -> dict[str, Lazy]:
         """Towards the authors' layout."""
         back = tuple(self.dims.index(k) for k in range(len(self.dims)))
-        return _permute(tensors, self.pattern, back)
+        return _changed(tensors, self.pattern, partial(_permuted, back))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Squeeze:
+    """Their 1x1 convolutions are our linear layers: (C', C, 1, 1) there is (C', C) here."""
+
+    pattern: str
+
+    def to_ours(self, tensors: Tensors) -> dict[str, Lazy]:
+        """Towards our layout."""
+        return _changed(tensors, self.pattern, _squeezed)
+
+    def to_theirs(self, tensors: Tensors) -> dict[str, Lazy]:
+        """Towards the authors' layout."""
+        return _changed(tensors, self.pattern, _unsqueezed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -149,7 +165,7 @@ class Drop:
         return dict(tensors)
 
 
-Rule = Rename | Split | Merge | Permute | Prefix | Drop
+Rule = Rename | Split | Merge | Permute | Squeeze | Prefix | Drop
 
 
 class KeyMap:
@@ -166,8 +182,8 @@ class KeyMap:
         """Their tensors or shapes under our names.
 
         Raises:
-            InputError: a name collides, lacks a prefix, or a tensor cannot be split, joined or
-                permuted as a rule says.
+            InputError: a name collides, lacks a prefix, or a tensor cannot be split, joined,
+                permuted or squeezed as a rule says.
         """
         return _unwrap(theirs, self.lazy_to_ours(lazy(theirs)))
 
@@ -324,20 +340,32 @@ def _joined(parts: list[Lazy], dim: int) -> Callable[[], Tensor]:
     return lambda: torch.cat([part.read() for part in parts], dim)
 
 
-def _permute(tensors: Tensors, pattern: str, dims: tuple[int, ...]) -> dict[str, Lazy]:
+def _changed(
+    tensors: Tensors, pattern: str, change: Callable[[str, Lazy], Lazy]
+) -> dict[str, Lazy]:
     match = _matcher(pattern)
-    result = dict(tensors)
-    for key, value in tensors.items():
-        if match(key) is not None:
-            if len(value.shape) != len(dims):
-                raise InputError(f"{key} {_shape(value.shape)} must have {len(dims)} axes")
-            shape = tuple(value.shape[k] for k in dims)
-            result[key] = Lazy(shape, _permuted(value, dims))
-    return result
+    return {
+        key: value if match(key) is None else change(key, value) for key, value in tensors.items()
+    }
 
 
-def _permuted(value: Lazy, dims: tuple[int, ...]) -> Callable[[], Tensor]:
-    return lambda: value.read().permute(dims)
+def _permuted(dims: tuple[int, ...], key: str, value: Lazy) -> Lazy:
+    if len(value.shape) != len(dims):
+        raise InputError(f"{key} {_shape(value.shape)} must have {len(dims)} axes")
+    shape = tuple(value.shape[k] for k in dims)
+    return Lazy(shape, lambda: value.read().permute(dims))
+
+
+def _squeezed(key: str, value: Lazy) -> Lazy:
+    if len(value.shape) != 4 or value.shape[2:] != (1, 1):
+        raise InputError(f"{key} {_shape(value.shape)} is no 1x1 convolution")
+    return Lazy(value.shape[:2], lambda: value.read()[..., 0, 0])
+
+
+def _unsqueezed(key: str, value: Lazy) -> Lazy:
+    if len(value.shape) != 2:
+        raise InputError(f"{key} {_shape(value.shape)} is no linear layer")
+    return Lazy((*value.shape, 1, 1), lambda: value.read()[..., None, None])
 
 
 # Tensors and shapes as lazy tensors and back.

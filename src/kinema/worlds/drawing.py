@@ -1,18 +1,20 @@
-"""Draws one shaded, anti-aliased object with a soft shadow, in every frame of a clip at once.
+"""Draws shaded, anti-aliased objects with soft shadows, in every frame of a clip at once.
 
-Shapes are signed distance functions (negative inside) in units of the object's radius, with y
-downward. Only a window around the object is computed; its pixels wrap around the frame's edges.
-Shape letters: T frames, H, W frame, N side of the window in pixels.
+Only a window around each object is computed. On a torus its pixels wrap around the frame's edges.
+Shape letters: T frames, N objects, H, W frame or window in pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]  # x (T, 1, N), y (T, N, 1) -> (T, N, N)
+from kinema.worlds.outlines import SHAPES
+from kinema.worlds.views import View
+
+RGB = tuple[int, int, int]
 
 SHADOW_SHIFT = (0.10, 0.22)  # radii to the right and down: the light comes from the upper left
 SHADOW_BLUR = 0.32  # radii
@@ -21,73 +23,23 @@ EDGE = 0.65  # half the width of the soft edge, in pixels
 PIXELS_AT_ONCE = 60_000  # work arrays of this many floats stay in the cache of one core
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A shape of radius one.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Body:
+    """One object as it is drawn.
 
     Attributes:
-        distance: its signed distance; exact near the outline, a lower bound far from it.
-        extent: its bounding box x0 y0 x1 y1 around the center.
+        shape: a name of `SHAPES`.
+        color: sRGB in [0, 255].
+        centers: (T, 2) float64, (x, y) in pixels of the picture; may leave the frame.
+        radii: (T,) in pixels.
+        angles: (T,) in radians, clockwise; 0 is upright.
     """
 
-    distance: Distance
-    extent: tuple[float, float, float, float]
-
-
-def _circle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.sqrt(x * x + y * y) - 1
-
-
-def _ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.abs(np.sqrt(x * x + y * y) - 0.8) - 0.27
-
-
-def _box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
-    rounding = 0.08
-    qx = np.abs(x) - (half_width - rounding)
-    qy = np.abs(y) - (half_height - rounding)
-    outside = np.sqrt(np.maximum(qx, 0) ** 2 + np.maximum(qy, 0) ** 2)
-    return outside + np.minimum(np.maximum(qx, qy), 0) - rounding
-
-
-def _square(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return _box(x, y, 0.88, 0.88)
-
-
-def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.minimum(_box(x, y, 1.05, 0.37), _box(x, y, 0.37, 1.05))
-
-
-def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Equilateral, tip up: the inner sides of three lines at half the outer radius of 1.3."""
-    sides = np.float32(np.sqrt(3) / 2) * np.abs(x) - 0.5 * y
-    return np.maximum(sides, y) - 0.65
-
-
-def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Five tips, one up: the plane is folded onto half a tip, whose outline is a straight line."""
-    outer, inner = 1.28, 0.60
-    c, s = np.cos(np.pi / 5), np.sin(np.pi / 5)
-    u, v = np.abs(x), -y  # v runs through the upper tip
-    for nx, ny in ((c, -s), (-c, -s)):  # the two mirrors bring every tip onto the upper one
-        reflect = 2 * np.maximum(np.float32(nx) * u + np.float32(ny) * v, 0)
-        u = u - np.float32(nx) * reflect
-        v = v - np.float32(ny) * reflect
-    u = np.abs(u)
-    # The line from the tip (0, outer) to the notch inner (sin 36, cos 36), as unit normal . p = d.
-    normal = np.array([outer - inner * c, inner * s])
-    normal /= np.linalg.norm(normal)
-    return np.float32(normal[0]) * u + np.float32(normal[1]) * v - np.float32(normal[1] * outer)
-
-
-SHAPES: dict[str, Shape] = {
-    "circle": Shape(_circle, (-1.0, -1.0, 1.0, 1.0)),
-    "square": Shape(_square, (-0.88, -0.88, 0.88, 0.88)),
-    "triangle": Shape(_triangle, (-1.126, -1.3, 1.126, 0.65)),
-    "star": Shape(_star, (-1.2174, -1.28, 1.2174, 1.0355)),
-    "cross": Shape(_cross, (-1.05, -1.05, 1.05, 1.05)),
-    "ring": Shape(_ring, (-1.07, -1.07, 1.07, 1.07)),
-}
+    shape: str
+    color: RGB
+    centers: np.ndarray
+    radii: np.ndarray
+    angles: np.ndarray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,81 +47,172 @@ class Scene:
     """Everything that is drawn.
 
     Attributes:
-        shape: a name of `SHAPES`.
-        radius: of the object, in pixels.
-        color: of the object, sRGB in [0, 255].
-        top, bottom: of the background, sRGB in [0, 255]; equal for a flat one.
-        tracks: (T, 2) float64, the object's center (x, y) in pixels; may leave the frame.
+        bodies: N objects.
+        depth: their numbers from front to back.
+        ground: (1 or T, H, 1 or W, 3) float32, sRGB in [0, 255].
+        wraps: whether what leaves the frame comes back on the other side.
         height, width: of the frame, in pixels.
     """
 
-    shape: str
-    radius: float
-    color: tuple[int, int, int]
-    top: tuple[int, int, int]
-    bottom: tuple[int, int, int]
-    tracks: np.ndarray
+    bodies: tuple[Body, ...]
+    depth: tuple[int, ...]
+    ground: np.ndarray
+    wraps: bool
     height: int
     width: int
 
 
 @dataclass(frozen=True)
 class _Window:
-    """The pixels around the object in some frames: where they are and how far from its center."""
+    """The pixels around an object in some frames: where they are and how far from its center."""
 
     frames: slice
-    rows: np.ndarray  # (t, N) into the frame
-    columns: np.ndarray  # (t, N) into the frame
-    x: np.ndarray  # (t, 1, N) from the object's center, in radii
-    y: np.ndarray  # (t, N, 1)
+    rows: np.ndarray  # (t, H) into the frame
+    columns: np.ndarray  # (t, W) into the frame
+    x: np.ndarray  # (t, 1, W) from the object's center, in radii
+    y: np.ndarray  # (t, H, 1)
+    radii: np.ndarray  # (t, 1, 1) in pixels
+    angles: np.ndarray | None  # (t, 1, 1); None where all are 0
 
     def put(self, target: np.ndarray, values: np.ndarray) -> None:
-        """Writes values (t, N, N, ...) into a target (T, H, W, ...)."""
-        t = np.arange(self.frames.start, self.frames.stop)[:, None, None]
-        target[t, self.rows[:, :, None], self.columns[:, None, :]] = values
+        """Writes values (t, H, W, ...) into a target (T, H, W, ...)."""
+        target[self._places(target)] = values
+
+    def get(self, source: np.ndarray) -> np.ndarray:
+        """What a source (1 or T, H, 1 or W) has at these pixels, (t, H, 1 or W)."""
+        return source[self._places(source)]
+
+    def _places(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        frames = np.arange(self.frames.start, self.frames.stop)[:, None, None] % x.shape[0]
+        columns = self.columns[:, None, : x.shape[2]] % x.shape[2]
+        return frames, self.rows[:, :, None], columns
+
+    def distance(self, shape: str, shift: tuple[float, float]) -> np.ndarray:
+        """Signed distance to the outline that is shifted, (t, H, W) in radii."""
+        x, y = self.x - shift[0], self.y - shift[1]
+        if self.angles is not None:
+            c, s = np.cos(self.angles), np.sin(self.angles)
+            x, y = c * x + s * y, c * y - s * x
+        return SHAPES[shape].distance(x, y)
 
 
 def draw_frames(scene: Scene) -> np.ndarray:
     """The frames of a scene, (T, H, W, 3) uint8."""
-    share = np.linspace(0, 1, scene.height, dtype=np.float32)[:, None]
-    top, bottom = np.array(scene.top, np.float32), np.array(scene.bottom, np.float32)
-    ramp_HC = (1 - share) * top + share * bottom
-    frames = np.empty((len(scene.tracks), scene.height, scene.width, 3), np.uint8)
-    frames[:] = np.rint(ramp_HC).astype(np.uint8)[:, None, :]
-
-    distance = SHAPES[scene.shape].distance
-    shift_x, shift_y = SHADOW_SHIFT
-    for window in _windows(scene):
-        x, y = window.x, window.y
-        d = distance(x, y)
-        cover = _smooth(d, EDGE / scene.radius)
-        shadow = _smooth(distance(x - shift_x, y - shift_y), SHADOW_BLUR)
-        light = 1 - SHADOW_DEPTH * shadow
-        shade, gloss = _shading(x, y, d)
-        pixels = np.empty((*d.shape, 3), np.uint8)
-        for c, color in enumerate(scene.color):
-            ground = light * ramp_HC[:, c][window.rows][:, :, None]
-            body = np.minimum(color * shade, 255)
-            body += gloss * (255 - body)
-            pixels[..., c] = ground + cover * (body - ground) + 0.5
-        window.put(frames, pixels)
+    length = len(scene.bodies[0].centers)
+    frames = np.empty((length, scene.height, scene.width, 3), np.uint8)
+    ground = np.rint(scene.ground).astype(np.uint8)
+    frames[:] = np.tile(ground, (1, 1, scene.width // ground.shape[2], 1))
+    below = scene.ground
+    for number in reversed(scene.depth):
+        body = scene.bodies[number]
+        for window in _windows(scene, body):
+            _paint(frames, below, body, window)
+        below = frames
     return frames
 
 
+def _paint(frames: np.ndarray, below: np.ndarray, body: Body, window: _Window) -> None:
+    """Draws an object and its shadow over what lies below it."""
+    d = window.distance(body.shape, (0, 0))
+    cover = _smooth(d, EDGE / window.radii)
+    shadow = _smooth(window.distance(body.shape, SHADOW_SHIFT), np.array(SHADOW_BLUR))
+    light = 1 - SHADOW_DEPTH * shadow
+    shade, gloss = _shading(window.x, window.y, d)
+    pixels = np.empty((*d.shape, 3), np.uint8)
+    for c, color in enumerate(body.color):
+        ground = light * window.get(below[..., c])
+        lit = np.minimum(color * shade, 255)
+        lit += gloss * (255 - lit)
+        pixels[..., c] = ground + cover * (lit - ground) + 0.5
+    window.put(frames, pixels)
+
+
 def draw_masks(scene: Scene) -> np.ndarray:
-    """Pixels that the object covers by more than half, (T, H, W) bool."""
-    masks = np.zeros((len(scene.tracks), scene.height, scene.width), bool)
-    for window in _windows(scene):
-        window.put(masks, SHAPES[scene.shape].distance(window.x, window.y) < 0)
+    """Pixels whose centers lie on an object and on none in front of it, (T, N, H, W) bool."""
+    length = len(scene.bodies[0].centers)
+    masks = np.zeros((length, len(scene.bodies), scene.height, scene.width), bool)
+    taken = np.zeros((length, scene.height, scene.width), bool)
+    for number in scene.depth:
+        body = scene.bodies[number]
+        for window in _windows(scene, body):
+            window.put(masks[:, number], window.distance(body.shape, (0, 0)) < 0)
+        masks[:, number] &= ~taken
+        taken |= masks[:, number]
     return masks
 
 
 def boxes(scene: Scene) -> np.ndarray:
-    """The box of the piece that holds the object's center, clipped to the frame; (T, 4) float32."""
+    """The boxes of the whole objects, clipped to the frame, (T, N, 4) float32.
+
+    On a torus it is the box of the piece that holds the center. Of an object that is out of the
+    frame it is NaN.
+    """
+    return np.stack([_boxes(scene, body) for body in scene.bodies], axis=1).astype(np.float32)
+
+
+def _boxes(scene: Scene, body: Body) -> np.ndarray:
     size = np.array([scene.width, scene.height])
-    around = scene.radius * np.array(SHAPES[scene.shape].extent)
-    corners = np.tile(scene.tracks % size, 2) + around
-    return np.clip(corners, 0, np.tile(size, 2)).astype(np.float32)
+    centers = body.centers % size if scene.wraps else body.centers
+    shape = SHAPES[body.shape]
+    if body.angles.any():
+        x, y = np.array(shape.corners).T[:, None]
+        c, s = np.cos(body.angles)[:, None], np.sin(body.angles)[:, None]
+        turned = np.stack([c * x - s * y, s * x + c * y], axis=-1)  # (T, corners, 2)
+        low, high = turned.min(axis=1) - shape.rounding, turned.max(axis=1) + shape.rounding
+        around = body.radii[:, None] * np.concatenate([low, high], axis=1)
+    else:
+        around = body.radii[:, None] * np.array(shape.extent)
+    corners = np.tile(centers, 2) + around
+    found = np.clip(corners, 0, np.tile(size, 2))
+    found[((corners[:, :2] >= size) | (corners[:, 2:] <= 0)).any(axis=1)] = np.nan
+    return found
+
+
+def draw_flow(scene: Scene, view: View) -> np.ndarray:
+    """Forward flow (T - 1, H, W, 2) float32: how far the surface that a pixel of frame t shows has
+    gone in frame t + 1, (x, y) in pixels, whether it is seen there or not.
+
+    Args:
+        scene: what is drawn.
+        view: how the ground is seen to move.
+    """
+    length = len(scene.bodies[0].centers) - 1
+    flow = np.empty((length, scene.height, scene.width, 2), np.float32)
+    x, y = np.arange(scene.width) + 0.5, np.arange(scene.height) + 0.5
+    flow[..., 0], flow[..., 1] = view.flow(x[None, None, :], 0), view.flow(y[None, :, None], 1)
+    for number in reversed(scene.depth):
+        body = scene.bodies[number]
+        step = np.diff(body.centers, axis=0)
+        growth, turn = body.radii[1:] / body.radii[:-1], np.diff(body.angles)
+        for window in _windows(scene, body):
+            # Of the last frame nothing is asked; its place in the last window is dropped.
+            t = np.arange(window.frames.start, min(window.frames.stop, length))
+            k = len(t)
+            inside = window.distance(body.shape, (0, 0))[:k] < 0
+            c, s = ((growth * f(turn))[t, None, None] for f in (np.cos, np.sin))
+            x, y = window.x[:k] * window.radii[:k], window.y[:k] * window.radii[:k]
+            gone = np.stack([(c - 1) * x - s * y, s * x + (c - 1) * y], axis=-1)
+            gone += step[t, None, None, :]
+            at = t[:, None, None], window.rows[:k, :, None], window.columns[:k, None, :]
+            flow[at] = np.where(inside[..., None], gone, flow[at])
+    return flow
+
+
+def seen_centers(scene: Scene) -> np.ndarray:
+    """Whether each object's center lies in the frame and behind no other object, (T, N) bool."""
+    size = np.array([scene.width, scene.height])
+    seen = np.empty((len(scene.bodies[0].centers), len(scene.bodies)), bool)
+    for place, number in enumerate(scene.depth):
+        center = scene.bodies[number].centers
+        seen[:, number] = scene.wraps | ((center >= 0) & (center < size)).all(axis=1)
+        for other in (scene.bodies[front] for front in scene.depth[:place]):
+            apart = center - other.centers
+            if scene.wraps:
+                apart = (apart + size / 2) % size - size / 2
+            x, y = (apart / other.radii[:, None]).T
+            c, s = np.cos(other.angles), np.sin(other.angles)
+            seen[:, number] &= SHAPES[other.shape].distance(c * x + s * y, c * y - s * x) >= 0
+    return seen
 
 
 def _shading(x: np.ndarray, y: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -186,31 +229,40 @@ def _shading(x: np.ndarray, y: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, n
     return shade, gloss
 
 
-def _smooth(d: np.ndarray, width: float) -> np.ndarray:
+def _smooth(d: np.ndarray, width: np.ndarray) -> np.ndarray:
     """1 where d < -width, 0 where d > width, a smooth step in between."""
-    u = np.clip(0.5 - d / np.float32(2 * width), 0, 1)
+    u = np.clip(0.5 - d / (2 * width).astype(np.float32), 0, 1)
     return u * u * (3 - 2 * u)
 
 
-def _windows(scene: Scene) -> Iterator[_Window]:
-    """Windows that hold the object and its shadow, for a few frames at a time."""
-    extent = max(abs(e) for e in SHAPES[scene.shape].extent)
-    reach = scene.radius * (extent + max(SHADOW_SHIFT) + SHADOW_BLUR) + 1
+def _windows(scene: Scene, body: Body) -> Iterator[_Window]:
+    """Windows that hold an object and its shadow, for a few frames at a time."""
+    shape, turned = SHAPES[body.shape], body.angles.any()
+    extent = shape.reach if turned else max(abs(e) for e in shape.extent)
+    reach = body.radii.max() * (extent + max(SHADOW_SHIFT) + SHADOW_BLUR) + 1
     half = int(np.ceil(reach))
-    side = 2 * half + 1
-    assert side <= min(scene.height, scene.width), "the object is too large to wrap around"
-    step = max(1, PIXELS_AT_ONCE // side**2)
-    for start in range(0, len(scene.tracks), step):
-        frames = slice(start, min(start + step, len(scene.tracks)))
-        center = scene.tracks[frames]
+    sides = 2 * half + 1, 2 * half + 1
+    size = scene.width, scene.height
+    if scene.wraps:
+        assert max(sides) <= min(size), "the object is too large to wrap around"
+    else:
+        sides = min(sides[0], size[0]), min(sides[1], size[1])
+    step = max(1, PIXELS_AT_ONCE // (sides[0] * sides[1]))
+    for start in range(0, len(body.centers), step):
+        frames = slice(start, min(start + step, len(body.centers)))
+        center, radii = body.centers[frames], body.radii[frames, None]
         first = np.floor(center).astype(np.int64) - half
-        columns, rows = (first[:, i, None] + np.arange(side) for i in (0, 1))
-        x = (columns + 0.5 - center[:, :1]) / scene.radius
-        y = (rows + 0.5 - center[:, 1:]) / scene.radius
+        if not scene.wraps:
+            first = np.clip(first, 0, np.subtract(size, sides))
+        columns, rows = (first[:, i, None] + np.arange(sides[i]) for i in (0, 1))
+        x = (columns + 0.5 - center[:, :1]) / radii
+        y = (rows + 0.5 - center[:, 1:]) / radii
         yield _Window(
             frames=frames,
             rows=rows % scene.height,
             columns=columns % scene.width,
             x=x.astype(np.float32)[:, None, :],
             y=y.astype(np.float32)[:, :, None],
+            radii=radii[:, :, None],
+            angles=body.angles[frames, None, None].astype(np.float32) if turned else None,
         )

@@ -1,8 +1,9 @@
 """Writes samples of a world to a folder, so that a person can look and other programs can read.
 
 Layout: `000123.mp4` the clip, `000123.txt` its canonical caption, `000123.masks.npz` its masks
-(array `masks`, (T, H, W) bool), `metadata.jsonl` one line per finished clip (file_name, index,
-captions, labels, boxes, tracks; pixels rounded to 1/1000), `world.json` the world and its options,
+(array `masks`, (T, N, H, W) bool), `metadata.jsonl` one line per finished clip (file_name, index,
+captions, detailed, labels, graph, boxes, tracks, visible; pixels rounded to 1/1000, null in the
+boxes of an object that is out of the frame), `world.json` the world and its options,
 `contact_sheet.png` the first clips.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from kinema.config import to_dict
 from kinema.errors import InputError
 from kinema.files import atomic, write_text
 from kinema.media.sheets import write_contact_sheet
@@ -152,12 +154,22 @@ def _write_sample(sample: WorldSample, index: int, folder: Path) -> dict[str, An
     sample.clip.write(folder / file_name, overwrite=True)
     write_text(folder / f"{name}.txt", sample.captions[0] + "\n", overwrite=True)
     with atomic(folder / f"{name}.masks.npz", overwrite=True) as partial:
-        np.savez_compressed(partial, masks=sample.masks)
+        np.savez_compressed(partial, masks=sample.masks.x)
     return {
         "file_name": file_name,
         "index": index,
         "captions": list(sample.captions),
+        "detailed": sample.detailed,
         "labels": dict(sample.labels),
-        "boxes": sample.boxes.astype(np.float64).round(3).tolist(),
-        "tracks": sample.tracks.astype(np.float64).round(3).tolist(),
+        "graph": to_dict(sample.graph),
+        "boxes": _rounded(sample.boxes.xyxy),
+        "tracks": _rounded(sample.tracks.xy),
+        "visible": sample.tracks.visible.tolist(),
     }
+
+
+def _rounded(x: np.ndarray) -> list[Any]:
+    """Nested lists; a box that is NaN is null, which JSON has."""
+    plain = x.astype(np.float64).round(3).astype(object)
+    plain[np.isnan(x)] = None
+    return list(plain.tolist())

@@ -1,60 +1,50 @@
-"""World `shapes`, level one: a single object that moves over a plain background.
+"""World `shapes`: simple objects that move over simple grounds, and all that is true of them.
 
-Six shapes, ten colors, three sizes, eight motions, flat and gradient backgrounds. The motion cannot
-be told from one frame (see `kinema.worlds.motions`). About a tenth of the (shape, color, motion)
-combinations is held out: a model that was trained on the others has seen every shape, color and
-motion, and every pair of them, but never these three together.
+Level one shows a single object in one of eight motions over a flat or gradient ground. Level two
+has more motions, some of them by the laws of mechanics, stories of two phases, up to three objects,
+grounds with a pattern, and, if asked for, occlusion and a camera that moves. A motion cannot be
+told from one frame (see `kinema.worlds.motions`). About a tenth of the combinations of shape, color
+and motion is held out (see `kinema.worlds.shapes_splits`).
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import itertools
 import math
-from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from kinema.clip import Clip
 from kinema.errors import InputError, unknown
-from kinema.worlds import drawing, motions, palette, shapes_captions
-from kinema.worlds.world import Draws, WorldSample
+from kinema.sample import Boxes, Tracks
+from kinema.worlds import (
+    backgrounds,
+    drawing,
+    motions,
+    outlines,
+    palette,
+    shapes_captions,
+    shapes_details,
+    views,
+)
+from kinema.worlds.shapes_scenes import KINDS, RADII, Actor, Composition, LevelOne, LevelTwo
+from kinema.worlds.shapes_splits import Split
+from kinema.worlds.views import Camera, View
+from kinema.worlds.world import Draws, Event, Frames, Object, SceneGraph, WorldSample, place_name
 
-Split = Literal["train", "held_out", "all"]
-
-RADII = {"small": 0.085, "medium": 0.12, "large": 0.17}  # of the frame's shorter side
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "shape": tuple(drawing.SHAPES),
+    "scene": tuple(KINDS),
+    "shape": tuple(outlines.SHAPES),
     "color": tuple(palette.COLORS),
     "size": tuple(RADII),
-    "motion": tuple(motions.MOTIONS),
+    "motion": motions.MOTIONS,
     "background": tuple(palette.BACKGROUNDS),
-    "background_kind": ("flat", "gradient"),
+    "background_kind": backgrounds.KINDS,
+    "camera": views.NAMES,
 }
-VOCABULARY = shapes_captions.vocabulary()
-SMALLEST_SIDE = 16
-
-
-def held_out(shape: str, color: str, motion: str) -> bool:
-    """Whether a combination is kept out of the split `train`; the same for every seed."""
-    digest = hashlib.sha256(f"shapes/{shape}/{color}/{motion}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") % 10 == 0
-
-
-@functools.cache
-def combinations(split: Split) -> tuple[tuple[str, str, str], ...]:
-    """The (shape, color, motion) combinations of a split.
-
-    Raises:
-        InputError: there is no such split.
-    """
-    if split not in get_args(Split):
-        raise unknown("split of the world shapes", split, get_args(Split))
-    every = itertools.product(ATTRIBUTES["shape"], ATTRIBUTES["color"], ATTRIBUTES["motion"])
-    kept = {"train": (False,), "held_out": (True,), "all": (False, True)}[split]
-    return tuple(combination for combination in every if held_out(*combination) in kept)
+VOCABULARY = shapes_captions.vocabulary(shapes_details.words())
+SMALLEST_SIDE = {1: 16, 2: 32}
 
 
 class Shapes:
@@ -64,108 +54,187 @@ class Shapes:
         seed: worlds of different seeds draw different samples.
         split: `train` never draws a held-out combination, `held_out` draws nothing else.
         num_frames: of every clip, 1 or more.
-        height, width: of every frame in pixels, 16 or more.
+        height, width: of every frame in pixels, 16 or more; at level two 32 or more.
         fps: frames per second, 4 or more.
+        level: 1 or 2.
+        camera: "static", "pan" in one of four directions, or "zoom" in or out.
+        occlusion: whether in every scene something passes behind or in front of something else.
 
     Raises:
-        InputError: an option is out of range, or there is no such split.
+        InputError: an option is out of range, or level one is to have a camera or occlusion.
     """
 
     name = "shapes"
 
     def __init__(
-        self, *, seed: int, split: Split, num_frames: int, height: int, width: int, fps: float
+        self,
+        *,
+        seed: int,
+        split: Split,
+        num_frames: int,
+        height: int,
+        width: int,
+        fps: float,
+        level: int = 1,
+        camera: Camera = "static",
+        occlusion: bool = False,
     ) -> None:
         if num_frames < 1:
             raise InputError(f"num_frames is {num_frames}; a clip needs at least 1 frame")
-        if min(height, width) < SMALLEST_SIDE:
+        if level not in SMALLEST_SIDE:
+            raise InputError(f"level is {level}; the world shapes has the levels 1 and 2")
+        if min(height, width) < SMALLEST_SIDE[level]:
             raise InputError(
                 f"frames of {height}x{width} are too small to show a shape; "
-                f"take {SMALLEST_SIDE} pixels or more on either side"
+                f"take {SMALLEST_SIDE[level]} pixels or more on either side"
             )
         if not (math.isfinite(fps) and fps >= motions.LOWEST_FPS):
             raise InputError(
                 f"fps is {fps}; the motions of this world need at least {motions.LOWEST_FPS:g}"
             )
-        self.seed, self.split, self.fps = seed, split, fps
-        self.num_frames, self.height, self.width = num_frames, height, width
-        self._combinations = combinations(split)
+        if camera not in get_args(Camera):
+            raise unknown("camera of the world shapes", camera, get_args(Camera))
+        if level == 1 and (camera != "static" or occlusion):
+            raise InputError(
+                f"level 1 has a static camera and no occlusion; for camera={camera}, "
+                f"occlusion={int(occlusion)} take level=2"
+            )
+        self.seed, self.split, self.level = seed, split, level
+        self.camera, self.occlusion = camera, occlusion
+        self.frames = Frames(count=num_frames, height=height, width=width, fps=fps)
+        self._composer: LevelOne | LevelTwo
+        if level == 1:
+            self._composer = LevelOne(split=split, frames=self.frames)
+        else:
+            self._composer = LevelTwo(
+                split=split, camera=camera, occlusion=occlusion, frames=self.frames
+            )
 
     @property
     def options(self) -> dict[str, str | int | float]:
-        """The options it was made with."""
-        names = ("seed", "split", "num_frames", "height", "width", "fps")
-        return {name: getattr(self, name) for name in names}
-
-    @staticmethod
-    def prompt(labels: Mapping[str, str]) -> str:
-        """The canonical caption of a clip with these labels."""
-        return shapes_captions.canonical(labels)
+        """The options it was made with; those of level two only where they are not the default."""
+        frames = self.frames
+        options: dict[str, str | int | float] = {
+            "seed": self.seed,
+            "split": self.split,
+            "num_frames": frames.count,
+            "height": frames.height,
+            "width": frames.width,
+            "fps": frames.fps,
+        }
+        defaults = {"level": 1, "camera": "static", "occlusion": False}
+        own = {name: getattr(self, name) for name in defaults}
+        return options | {k: value for k, value in own.items() if value != defaults[k]}
 
     def sample(self, index: int) -> WorldSample:
         """Draws one sample.
 
-        Labels are shape, color, size, motion, background_kind and background; the background of a
-        gradient reads "navy to teal", from top to bottom.
+        Labels are those of `ATTRIBUTES`: scene, background and camera, and shape, color, size and
+        motion of the first object. The motion of a story reads "left then bounce"; the background
+        of a gradient "navy to teal", from top to bottom, of a pattern "navy and teal".
 
         Raises:
             InputError: the index is negative.
         """
         if index < 0:
             raise InputError(f"sample {index} of the world shapes does not exist; count from 0")
-        draws = Draws(self.name, self.seed, index)
-        labels = self._labels(draws)
-        scene = self._scene(labels, draws)
+        draws = Draws(self.name if self.level == 1 else "shapes/2", self.seed, index)
+        composed = self._composer.compose(draws)
+        scene = self._scene(composed)
+        graph = self._graph(composed, scene)
         frames = drawing.draw_frames(scene)
-        self._check_visible(frames)
+        self._check_visible(frames, scene)
         return WorldSample(
-            clip=Clip(frames=frames, fps=self.fps, sound=None),
-            captions=shapes_captions.captions(labels, draws),
-            labels=labels,
-            tracks=scene.tracks.astype(np.float32),
-            boxes=drawing.boxes(scene),
+            clip=Clip(frames=frames, fps=self.frames.fps, sound=None),
+            captions=shapes_captions.captions(graph, draws),
+            detailed=shapes_details.detailed(graph),
+            labels=labels(graph),
+            graph=graph,
+            tracks=Tracks(
+                np.stack([body.centers for body in scene.bodies], axis=1).astype(np.float32),
+                drawing.seen_centers(scene),
+            ),
+            boxes=Boxes(drawing.boxes(scene)),
             draw_masks=functools.partial(drawing.draw_masks, scene),
+            draw_flow=functools.partial(drawing.draw_flow, scene, composed.view),
         )
 
-    def _labels(self, draws: Draws) -> dict[str, str]:
-        shape, color, motion = draws.choice(self._combinations)
-        labels = {"shape": shape, "color": color, "motion": motion}
-        labels["size"] = draws.choice(ATTRIBUTES["size"])
-        labels["background_kind"] = draws.choice(ATTRIBUTES["background_kind"])
-        if labels["background_kind"] == "gradient":
-            labels["background"] = " to ".join(draws.choice(palette.gradient_backgrounds(color)))
-        else:
-            labels["background"] = draws.choice(palette.flat_backgrounds(color))
-        return labels
-
-    def _scene(self, labels: Mapping[str, str], draws: Draws) -> drawing.Scene:
-        side = min(self.height, self.width)
-        start = draws.uniform(0, self.width), draws.uniform(0, self.height)
-        path = motions.displacement(
-            labels["motion"],
-            np.arange(self.num_frames) / self.fps,
-            phase=draws.uniform(0, 1),
-            pace=draws.uniform(*motions.PACE),
-        )
-        grounds = labels["background"].split(" to ")
+    def _scene(self, composed: Composition) -> drawing.Scene:
+        cast, see = composed.cast, composed.view
+        height, width = self.frames.height, self.frames.width
         return drawing.Scene(
-            shape=labels["shape"],
-            radius=RADII[labels["size"]] * side,
-            color=palette.COLORS[labels["color"]],
-            top=palette.BACKGROUNDS[grounds[0]],
-            bottom=palette.BACKGROUNDS[grounds[-1]],
-            tracks=start + side * path,
-            height=self.height,
-            width=self.width,
+            bodies=tuple(self._body(actor, see, wraps=cast.wraps) for actor in cast.actors),
+            depth=cast.depth,
+            ground=backgrounds.draw(composed.background, see, height, width),
+            wraps=cast.wraps,
+            height=height,
+            width=width,
         )
 
-    def _check_visible(self, frames: np.ndarray) -> None:
+    def _body(self, actor: Actor, see: View, *, wraps: bool) -> drawing.Body:
+        centers = see.seen(actor.centers)
+        if wraps:
+            centers = centers - self.frames.size * np.floor(centers[0] / self.frames.size)
+        return drawing.Body(
+            shape=actor.look.shape,
+            color=palette.COLORS[actor.look.color],
+            centers=centers,
+            radii=see.scales * actor.radii,
+            angles=actor.angles,
+        )
+
+    def _graph(self, composed: Composition, scene: drawing.Scene) -> SceneGraph:
+        cast = composed.cast
+        events = [
+            Event(name=name, seconds=seconds, objects=(number,))
+            for number, actor in enumerate(cast.actors)
+            for name, seconds in actor.turns
+        ]
+        return SceneGraph(
+            kind=composed.kind,
+            objects=tuple(
+                Object(
+                    shape=actor.look.shape,
+                    color=actor.look.color,
+                    size=actor.look.size,
+                    place=place_name(body.centers[0] / self.frames.size),
+                    phases=actor.phases,
+                )
+                for actor, body in zip(cast.actors, scene.bodies)
+            ),
+            relations=cast.relations,
+            events=tuple(sorted((*cast.events, *events), key=lambda event: event.seconds)),
+            depth_order=cast.depth,
+            background_kind=composed.background.kind,
+            background=composed.background.label,
+            camera=composed.camera,
+        )
+
+    def _check_visible(self, frames: np.ndarray, scene: drawing.Scene) -> None:
         """Neither blank nor frozen.
 
-        The background of a row has one color. Shorter than a quarter of a second, a bounce may well
-        turn around between the frames and look frozen.
+        Shorter than a quarter of a second, a bounce may well turn around between the frames and
+        look frozen.
         """
-        assert (frames[0] != frames[0, :, :1]).any(), "a frame shows no object"
-        if self.num_frames >= 3 and self.num_frames / self.fps >= 0.25:
-            moved = (frames[self.num_frames // 2] != frames[0]).any()
+        # A camera that zooms may see nobody at first.
+        looked_at = slice(None) if self.camera == "zoom" else slice(1)
+        ground = np.rint(scene.ground[looked_at]).astype(np.uint8)
+        assert (frames[looked_at] != ground).any(), "no frame shows an object"
+        if self.frames.count >= 3 and self.frames.seconds >= 0.25:
+            moved = (frames[len(frames) // 2] != frames[0]).any()
             assert moved or (frames[1:] != frames[0]).any(), "a clip is frozen"
+
+
+def labels(graph: SceneGraph) -> dict[str, str]:
+    """What a graph says in one word for each of `ATTRIBUTES`."""
+    first = graph.objects[0]
+    return {
+        "shape": first.shape,
+        "color": first.color,
+        "motion": " then ".join(first.motions),
+        "size": first.size,
+        "background_kind": graph.background_kind,
+        "background": graph.background,
+        "scene": graph.kind,
+        "camera": graph.camera,
+    }

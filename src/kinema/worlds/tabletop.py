@@ -22,8 +22,10 @@ import numpy as np
 
 from kinema.clip import Clip
 from kinema.errors import InputError, unknown
+from kinema.sample import Boxes, Tracks
 from kinema.worlds import palette, tabletop_drawing
 from kinema.worlds.tabletop_drawing import BLOCK, GRIPPER, Look
+from kinema.worlds.tabletop_graph import table_graph, told
 from kinema.worlds.world import Draws, WorldSample
 
 Split = Literal["train", "held_out", "video", "all"]
@@ -312,7 +314,7 @@ class Tabletop:
         )
 
     def sample(self, index: int) -> WorldSample:
-        """The episode of this index as a clip; what is tracked is the gripper.
+        """The episode of this index as a clip; object 0 is the gripper, the others are blocks.
 
         A short episode shows its end until the clip is over.
         """
@@ -321,20 +323,29 @@ class Tabletop:
         shown = tuple(episode.states[min(step, last)] for step in range(self.num_frames))
         frames = pictures(shown, episode.look)["image"]
         assert (frames[0] != frames[0, 0, 0]).any(), "a frame shows nothing"
-        track = np.array([state.gripper for state in shown], np.float32) * self.width
-        radius = GRIPPER * self.width
+        places = {c: np.array([state.blocks[c] for state in shown]) for c in shown[0].blocks}
+        grippers = np.array([state.gripper for state in shown])
+        opened = np.array([state.is_open for state in shown])
+        side = self.width
+        centers = (np.stack([grippers, *places.values()], axis=1) * side).astype(np.float32)
+        radii = np.array([GRIPPER, *(BLOCK for _ in places)], np.float32)[:, None] * side
+        draw_masks = partial(tabletop_drawing.masks, grippers, opened, places, side)
+        graph = table_graph(episode, shown, self.fps)
         return WorldSample(
             clip=Clip(frames, self.fps),
             captions=(str(episode.task),),
+            detailed=told(graph, episode),
             labels={
                 "verb": episode.task.verb,
                 "color": episode.task.color,
                 "direction": episode.task.direction,
                 "success": "yes" if episode.success else "no",
             },
-            tracks=track,
-            boxes=np.concatenate([track - radius, track + radius], -1).clip(0, self.width),
-            draw_masks=partial(tabletop_drawing.masks, track, radius, self.width),
+            graph=graph,
+            tracks=Tracks(centers, tabletop_drawing.seen_centers(grippers, opened, places)),
+            boxes=Boxes(np.concatenate([centers - radii, centers + radii], -1).clip(0, side)),
+            draw_masks=draw_masks,
+            draw_flow=lambda: tabletop_drawing.flow(draw_masks(), centers),
         )
 
     def _places(self, draws: Draws) -> Iterator[Point]:

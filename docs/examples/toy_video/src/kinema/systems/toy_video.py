@@ -11,31 +11,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar
 
-import torch
 from einops import rearrange
 from torch import Tensor
 
 from kinema.card import Card
 from kinema.condition import Conditions
 from kinema.config import config
-from kinema.data.batches import WorldClips
+from kinema.data.batches import Source, WorldClips
+from kinema.data.clips import SPLITS, ClipSize, split_of
 from kinema.errors import InputError
-from kinema.media import write_contact_sheet
 from kinema.networks.toy_transformer import ToyTransformer, ToyTransformerConfig
 from kinema.networks.word_encoder import WordEncoder, WordEncoderConfig
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
-from kinema.processes.process import Callback
+from kinema.processes.steps import Callback
+from kinema.systems.model import Part
 from kinema.systems.text_to_video import TextToVideo
-from kinema.training.denoising import DenoisingObjective
+from kinema.training.captions import drop_texts
+from kinema.training.denoising import DenoisingObjective, Prepared, TextRecipe
 from kinema.training.objective import Batch
-from kinema.training.recipe import Recipe
-from kinema.training.stage import Data, Stage
-from kinema.worlds import load as load_world
+from kinema.training.sheets import draw_sheet
+from kinema.training.stage import Stage
 from kinema.worlds.shapes import VOCABULARY
 
 CARD = Card(
@@ -53,6 +53,7 @@ CARD = Card(
     applies=("weights", "parity", "tiny", "run"),
     verified=("the transformer, by one recorded case and a manifest",),
     deviations=("pixels instead of latents; a text instead of a class",),
+    dead={"*.to_k.bias": "what is added to all keys changes no softmax"},
 )
 # A token is 2 frames of 8x8 pixels.
 SHIFT = schedules.TokenShift(tokens=(16, 64), mu=(0.0, 0.7))
@@ -61,13 +62,9 @@ PIXELS = "b (t h w) (c p q r) -> b c (t p) (h q) (w r)"
 
 
 @config
-class Sampling:
+class Sampling(ClipSize):
     """Size of clips, steps of Euler's rule, scale of classifier-free guidance."""
 
-    num_frames: int
-    height: int
-    width: int
-    fps: float
     steps: int
     guidance: float
 
@@ -119,14 +116,7 @@ def nano() -> ToyVideoConfig:
     )
 
 
-@config
-class ToyRecipe(Recipe):
-    """`text_drop` is the share of clips learned without text."""
-
-    text_drop: float
-
-
-TINY = ToyRecipe(
+TINY = TextRecipe(
     steps=2000,
     batch_size=16,
     learning_rate=1e-3,
@@ -134,17 +124,12 @@ TINY = ToyRecipe(
     decay=0.4,
     report_every=500,
     save_every=500,
-    held_out=64,
     text_drop=0.1,
 )
-RECIPES = {
-    "full": TINY,
-    "tiny": TINY,
-    "nano": replace(TINY, steps=8, batch_size=4, report_every=4, save_every=2, held_out=4),
-}
+RECIPES = {"full": TINY, "tiny": TINY, "nano": TINY.nano(batch_size=4)}
 
 
-def objective(model: ToyVideo, recipe: ToyRecipe) -> DenoisingObjective:
+def objective(model: ToyVideo, recipe: TextRecipe) -> DenoisingObjective:
     """Transformer and text encoder together."""
     networks = {role: model.parts[role] for role in ("transformer", "text")}
     prepare = partial(prepare_batch, model, recipe.text_drop)
@@ -153,31 +138,27 @@ def objective(model: ToyVideo, recipe: ToyRecipe) -> DenoisingObjective:
     )
 
 
-def prepare_batch(
-    model: ToyVideo, text_drop: float, batch: Batch, noise: Noise
-) -> tuple[Tensor, Conditions]:
+def prepare_batch(model: ToyVideo, text_drop: float, batch: Batch, noise: Noise) -> list[Prepared]:
     """Tokens of clips under their first captions, some of which are dropped."""
-    dropped = noise.uniform((len(noise),), "caption") < text_drop
-    texts = ["" if drop else said[0] for said, drop in zip(batch["captions"], dropped)]
+    texts = drop_texts([said[0] for said in batch["captions"]], noise, drop=text_drop)
     tokens = rearrange(batch["clips"].to(model.device), PATCHES, p=2, q=8, r=8)
-    return tokens, model.prepare(texts, "")
+    conditions = model.prepare(texts, "", model.config.sampling)
+    return [Prepared(x0=tokens, conditions=conditions, noise=noise)]
 
 
-def data(model: ToyVideo, recipe: ToyRecipe, named: str | None) -> Data:
-    """Clips that a world draws (`shapes` if none is named)."""
-    size = {n: getattr(model.config.sampling, n) for n in ("num_frames", "height", "width", "fps")}
-    world = partial(load_world, named or "shapes", **size)
-    unseen = WorldClips(world(seed=1, split="held_out"))
-    return Data(WorldClips(world(seed=0, split="train")), unseen(tuple(range(recipe.held_out))))
+def data(model: ToyVideo, recipe: TextRecipe, world: str) -> tuple[Source, Source]:
+    """Clips that a world draws."""
+    train, unseen = (split_of(world, split, model.config.sampling) for split in SPLITS)
+    return WorldClips(train), WorldClips(unseen)
 
 
 def sheet(model: ToyVideo, held_out: Batch, path: Path) -> None:
     """Clips from the first held-out captions, always with the same noise."""
     prompts = [said[0] for said in held_out["captions"][:4]]
     noise, sampling = Noise(0, tuple(range(len(prompts)))), model.config.sampling
-    tokens = model.latents(prompts, noise=noise, sampling=sampling, negative="")
-    clips = [model.clip(x, sampling) for x in model.decode(tokens, noise=noise, sampling=sampling)]
-    write_contact_sheet(path, clips, prompts, columns=1, frames_per_clip=8, overwrite=True)
+    tokens = model.latents(prompts, noise=noise, sampling=sampling)
+    made = model.decode(tokens, noise=noise, sampling=sampling)
+    draw_sheet(path, {"made": made}, prompts, columns=1)
 
 
 STAGES = {
@@ -187,6 +168,7 @@ STAGES = {
         objective=objective,
         data=data,
         sheet=sheet,
+        worlds=("shapes",),
     )
 }
 
@@ -197,16 +179,16 @@ class ToyVideo(TextToVideo):
     CARD = CARD
     CONFIG = ToyVideoConfig
     PRESETS: ClassVar = {preset.__name__: preset for preset in (full, tiny, nano)}
-    PARTS: ClassVar = {"text": WordEncoder, "transformer": ToyTransformer}
     STAGES = STAGES
     config: ToyVideoConfig
+    text = Part(WordEncoder)
+    transformer = Part(ToyTransformer)
     process = Flow(times=LogitNormal(shift=SHIFT))
 
-    def prepare(self, texts: Sequence[str], negative: str) -> Conditions:
-        """Encoded texts (B, L, D); their null is the encoded `negative`."""
-        encode = cast(WordEncoder, self.parts["text"])
-        ids = encode.ids([*texts, *([negative] * len(texts))]).to(self.device)
-        given, null = (encode(rows) for rows in ids.chunk(2))
+    def prepare(self, prompts: Sequence[str], negative: str, sampling: Sampling) -> Conditions:
+        """Encoded prompts (B, L, D); their null is the encoded `negative`."""
+        ids = self.text.ids([*prompts, *([negative] * len(prompts))]).to(self.device)
+        given, null = (self.text(rows) for rows in ids.chunk(2))
         return Conditions({"text": replace(given, null=null)})
 
     def latent_shape(self, sampling: Sampling) -> tuple[int, int]:
@@ -216,24 +198,17 @@ class ToyVideo(TextToVideo):
             raise InputError(f"this model makes 8 frames of 32x32, not {size}")
         return self.config.transformer.num_tokens, self.config.transformer.channels
 
-    @torch.inference_mode()
-    def latents(
-        self,
-        prompts: Sequence[str],
-        *,
-        noise: Noise,
-        sampling: Sampling,
-        negative: str,
-        callback: Callback | None = None,
+    def sample(
+        self, conditions: Conditions, noise: Noise, sampling: Sampling, callback: Callback | None
     ) -> Tensor:
         """Clips as tokens (B, N, C); row b has the noise of ``noise.samples[b]``."""
-        shape = (len(prompts), *self.latent_shape(sampling))
+        shape = (len(noise), *self.latent_shape(sampling))
         sigmas = schedules.linear(sampling.steps)
         return self.process.sample(
-            cast(ToyTransformer, self.parts["transformer"]),
+            self.transformer,
             self.process.start(shape, noise).to(next(self.parts.parameters())),
             schedules.with_zero(schedules.shift(sigmas, SHIFT.at(shape[1]))),
-            conditions=self.prepare(prompts, negative),
+            conditions=conditions,
             guidance=linear([Term(weight=sampling.guidance - 1, drop=("text",))]),
             callback=callback,
         )

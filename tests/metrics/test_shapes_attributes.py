@@ -1,0 +1,115 @@
+"""`bench/shapes_attributes.py`: the held-out prompts, ceilings, scores of a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from kinema.cli.prompts import read_prompts
+from kinema.config import from_dict
+from kinema.metrics.attributes import Reading
+from kinema.worlds import load
+from kinema.worlds.shapes_splits import held_out
+
+ROOT = Path(__file__).parents[2]
+PROMPTS = ROOT / "docs" / "shapes-model" / "prompts.jsonl"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    spec = importlib.util.spec_from_file_location(
+        "shapes_attributes", ROOT / "bench" / "shapes_attributes.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def lines() -> list[dict]:
+    return [json.loads(line) for line in PROMPTS.read_text().splitlines()]
+
+
+def test_the_prompts_are_those_that_the_command_draws(bench):
+    assert list(islice(bench.prompt_lines(), 24)) == lines()[:24]
+
+
+def test_the_prompts_ask_for_unseen_combinations_in_three_kinds_of_scene():
+    found = lines()
+    assert Counter(line["scene"] for line in found) == {"one": 320, "pair": 96, "story": 96}
+    assert len({line["prompt"] for line in found}) == 512
+    for line in found:
+        labels = from_dict(Reading, line["labels"])
+        assert len(labels.objects) == (2 if line["scene"] == "pair" else 1)
+        for thing in labels.objects:
+            assert len(thing.motions) == (2 if line["scene"] == "story" else 1)
+            assert all(held_out(thing.shape, thing.color, motion) for motion in thing.motions)
+            assert f"{thing.size} {thing.color} {thing.shape} " in line["prompt"]
+
+
+def test_kinema_generate_reads_the_prompts():
+    requests = read_prompts(PROMPTS, negative="", seed=0)
+    assert [request.prompt for request in requests] == [line["prompt"] for line in lines()]
+    assert not any(request.broken for request in requests)
+    assert [request.seed for request in requests] == list(range(512))
+
+
+@pytest.fixture
+def folder(tmp_path, bench):
+    """Two clips of the world, with records as `kinema generate` writes them, and their prompts."""
+    place = tmp_path / "clips"
+    place.mkdir()
+    drawn = bench.measured(
+        load("shapes:level=2", seed=4, split="all", **bench.SIZE), {"one": 1, "story": 1}
+    )
+    wanted = []
+    for number, (scene, sample) in enumerate(drawn):
+        sample.clip.write(place / f"{number:04d}.mp4")
+        prompt = sample.captions[0]
+        (place / f"{number:04d}.json").write_text(json.dumps({"prompt": prompt, "seed": 0}))
+        labels = bench.to_dict(bench.expected(sample.graph))
+        wanted.append({"prompt": prompt, "scene": scene, "labels": labels})
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in wanted))
+    return place
+
+
+def score(bench, folder: Path, *options: object) -> int:
+    prompts = folder.parent / "prompts.jsonl"
+    return bench.main(["score", str(folder), "--prompts", str(prompts), *map(str, options)])
+
+
+def test_a_folder_is_scored_beside_the_ceilings(bench, folder, tmp_path, capsys):
+    limits, scores = tmp_path / "ceilings.json", tmp_path / "scores.json"
+    assert bench.main(["ceilings", "--count", "16", "--json", str(limits)]) == 0
+    capsys.readouterr()
+    assert score(bench, folder, "--ceilings", limits, "--json", scores) == 0
+    table = capsys.readouterr().out
+    assert "clips" in table.splitlines()[0]
+    assert "fresh" in table.splitlines()[0]
+    (line,) = (line for line in table.splitlines() if line.startswith("story order"))
+    assert line.count("of") == 2
+    written = json.loads(scores.read_text())
+    assert written["clips"] == 2
+    assert {"scene": "every", "attribute": "color", "share": {"right": 2, "clips": 2}} in (
+        written["scores"]
+    )
+    assert written["ceilings"]["clips"] == 16
+
+
+def test_what_cannot_be_scored_is_named(bench, folder, tmp_path, capsys):
+    limits = tmp_path / "ceilings.json"
+    assert bench.main(["ceilings", "--count", "16", "--json", str(limits)]) == 0
+    limits.write_text(limits.read_text().replace(bench.reader_digest(), "another"))
+    assert score(bench, folder, "--ceilings", limits) == 2
+    assert "ceilings of another reader" in capsys.readouterr().err
+    (folder / "0000.json").write_text('{"prompt": "a red circle"}')
+    assert score(bench, folder) == 2
+    assert "nothing tells what 'a red circle' asks for" in capsys.readouterr().err
+    assert score(bench, tmp_path / "nowhere") == 2
+    assert "holds no clips" in capsys.readouterr().err

@@ -1,0 +1,317 @@
+"""Training on clips with given frames: what is drawn, told, and left out of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nano_stage import fresh, recipe_of
+from torch import Tensor, nn
+
+from kinema.condition import Conditions, Grid, Tokens
+from kinema.data import latents
+from kinema.errors import InputError
+from kinema.networks.ltx_transformer import patchify
+from kinema.noise import Noise
+from kinema.processes.edm import EDM, v_scaling
+from kinema.processes.flow import Flow
+from kinema.systems.ltx_video import LTXVideo
+from kinema.systems.ltx_video_keyframes import draw_given, rows_alike, strength_of
+from kinema.systems.ltx_video_recipes import GeneratorRecipe
+from kinema.training.denoising import DenoisingObjective, Prepared
+from kinema.training.encode import encode_world, latent_key
+from kinema.training.preflight import check
+from kinema.training.run import Run
+from kinema.training.stage import Data
+from kinema.training.trainer import Trainer
+from kinema.worlds.shapes import Shapes
+
+PLAIN = recipe_of("generator")
+assert isinstance(PLAIN, GeneratorRecipe)
+GIVING = replace(
+    PLAIN,
+    precision="float32",
+    first_given=0.4,
+    start_given=0.2,
+    stills_given=0.5,
+    given_level=0.1,
+)
+SAMPLES = tuple(range(12))
+NOISE = Noise(0, SAMPLES)
+SIZE = {"num_frames": 17, "height": 32, "width": 32, "fps": 12.0}
+CELLS = 4  # tokens of a latent frame, of which a clip has three
+
+
+@pytest.fixture(scope="module")
+def model() -> LTXVideo:
+    """At nano size with weights that are nowhere zero."""
+    made = fresh()
+    made.config = replace(made.config, sampling=replace(made.config.sampling, num_frames=17))
+    with torch.no_grad():
+        for name, parameter in made.parts.named_parameters():
+            drawn = Noise(0, (0,)).normal((1, *parameter.shape), name)[0]
+            parameter.add_(drawn, alpha=0.05)
+    return made
+
+
+def write(folder: Path, model: LTXVideo, stills: int) -> str:
+    """A latent cache of both splits with single frames."""
+    for seed, split in enumerate(("train", "held_out")):
+        world = Shapes(seed=seed, split=split, **SIZE)
+        encode = partial(
+            encode_world, model.codec, world, stills=stills, batch_size=8, device="cpu"
+        )
+        key = latent_key(model.codec, world, stills)
+        latents.write(folder / split, key, 12, encode, progress=lambda done: None)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def named(model: LTXVideo, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write(tmp_path_factory.mktemp("stills"), model, 3)
+
+
+@pytest.fixture(scope="module")
+def data(model: LTXVideo, named: str) -> Data:
+    return model.STAGES["generator"].read(model, GIVING, named)
+
+
+def objective(model: LTXVideo, recipe: GeneratorRecipe = GIVING) -> DenoisingObjective:
+    made = model.STAGES["generator"].objective(model, recipe)
+    assert isinstance(made, DenoisingObjective)
+    return made
+
+
+# -- what is drawn --------------------------------------------------------------------------
+
+
+def test_shares_are_those_of_the_recipe() -> None:
+    samples = tuple(range(4000))
+    drawn = draw_given(GIVING, {"stills": None}, Noise(0, samples))
+    starts = torch.tensor([given.start for given in drawn])
+    stills = torch.tensor([given.stills for given in drawn])
+    levels = torch.tensor([given.level for given in drawn])
+    assert set(starts.tolist()) == {0, 1, 3}
+    for start, share in ((0, 0.4), (1, 0.4), (3, 0.2)):
+        assert float((starts == start).float().mean()) == pytest.approx(share, abs=0.03)
+    for count, share in ((0, 0.5), (1, 1 / 6), (2, 1 / 6), (3, 1 / 6)):
+        assert float((stills == count).float().mean()) == pytest.approx(share, abs=0.03)
+        assert float((starts == 1)[stills == count].float().mean()) == pytest.approx(0.4, abs=0.06)
+    assert 0 <= float(levels.min()) < 0.01
+    assert 0.09 < float(levels.max()) < 0.1
+    assert drawn[7:9] == draw_given(GIVING, {"stills": None}, Noise(0, (7, 8)))
+
+
+def test_no_shares_give_nothing() -> None:
+    drawn = draw_given(PLAIN, {"stills": None}, NOISE)
+    assert not any(given.anything for given in drawn)
+    assert rows_alike(drawn) == [list(range(12))]
+
+
+def test_a_batch_without_single_frames_is_given_none() -> None:
+    drawn = draw_given(replace(GIVING, stills_given=1.0), {}, NOISE)
+    assert {given.stills for given in drawn} == {0}
+
+
+def test_a_clip_keeps_something_to_learn() -> None:
+    drawn = draw_given(replace(GIVING, first_given=0.0, start_given=1.0), {}, NOISE)
+    for frames, held in ((1, 0), (2, 1), (3, 2), (4, 3), (7, 3)):
+        given = strength_of(drawn, frames * CELLS, CELLS) > 0
+        assert given.sum(1).tolist() == [held * CELLS] * 12
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first_given": -0.1},
+        {"stills_given": 1.1},
+        {"first_given": 0.6, "start_given": 0.5},
+        {"given_level": 1.0},
+    ],
+)
+def test_shares_out_of_range_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"are shares of the clips|given_level must lie in"):
+        replace(PLAIN, **change)
+
+
+# -- what the network learns from -----------------------------------------------------------
+
+
+def test_parts_hold_every_row_once_with_what_is_given_of_it(model: LTXVideo, data: Data) -> None:
+    batch = data.source(SAMPLES)
+    parts = objective(model).prepare(batch, NOISE)
+    drawn = draw_given(GIVING, batch, NOISE)
+    assert sorted(s for part in parts for s in part.noise.samples) == list(SAMPLES)
+    assert len(parts) > 2
+    tokens = patchify(batch["latents"])
+    for part in parts:
+        positions = part.conditions.of(Grid, "positions").x
+        for i, row in enumerate(part.noise.samples):
+            given = drawn[row]
+            assert torch.equal(part.x0[i, : 3 * CELLS], tokens[row])
+            stills = batch["stills"][row, : given.stills]
+            assert torch.equal(part.x0[i, 3 * CELLS :], patchify(stills.transpose(0, 1)[None])[0])
+            seconds = batch["still_frames"][row, : given.stills].repeat_interleave(CELLS) / 12
+            torch.testing.assert_close(positions[i, 0, 3 * CELLS :], seconds)
+            if not given.anything:
+                assert part.strength is None
+                continue
+            assert part.strength is not None
+            held = min(given.start, 2) * CELLS
+            expected = torch.zeros(part.x0.shape[1])
+            expected[:held] = expected[3 * CELLS :] = 1 - given.level
+            assert torch.equal(part.strength[i], expected)
+
+
+class Watched(nn.Module):
+    """A predictor that notes what it is told."""
+
+    def forward(self, x: Tensor, time: Tensor, conditions: Conditions) -> Tensor:
+        """Something that depends on everything."""
+        self.x, self.time = x, time
+        return torch.sin(x) + x.mean((1, 2), keepdim=True) + time.reshape(len(x), -1, 1)
+
+
+def flow() -> Flow:
+    return Flow(times=lambda x0, noise: noise.uniform((len(x0),), "time"))
+
+
+STRENGTH = torch.tensor([[1.0, 0.0, 0.0, 0.8], [0.0, 0.0, 0.0, 0.0], [0.0, 0.5, 1.0, 1.0]])
+THREE = Noise(0, (0, 1, 2))
+X0 = THREE.normal((3, 4, 5), "x0")
+
+
+def test_given_tokens_are_told_their_own_time() -> None:
+    network, t = Watched(), torch.tensor([0.9, 0.4, 0.1])
+    flow().loss_at(network, X0, Conditions({}), THREE, t, STRENGTH)
+    expected = torch.tensor([[0, 0.9, 0.9, 0.2], [0.4, 0.4, 0.4, 0.4], [0.1, 0.1, 0, 0]])
+    torch.testing.assert_close(network.time, expected)
+    eps = THREE.normal(X0.shape, "eps")
+    expected = (1 - expected)[..., None] * X0 + expected[..., None] * eps
+    torch.testing.assert_close(network.x, expected)
+
+
+@dataclass(frozen=True)
+class Swapped(Noise):
+    """Noise in which that of given tokens, or of the others, is another."""
+
+    given: bool
+
+    def normal(self, shape: Any, stream: str) -> Tensor:
+        """With the other noise at the tokens that were chosen."""
+        own, other = super().normal(shape, stream), super().normal(shape, "other")
+        return torch.where(((STRENGTH > 0) == self.given)[..., None], other, own)
+
+
+def test_targets_of_given_tokens_take_no_part_in_the_loss() -> None:
+    firm, t = (STRENGTH > 0).float(), torch.tensor([0.9, 0.4, 0.1])
+    as_it_is = flow().loss_at(Watched(), X0, Conditions({}), THREE, t, firm)
+    for given in (True, False):
+        # At time 0 the noise of a given token is in its target v = eps - x0 alone.
+        noise = Swapped(0, (0, 1, 2), given)
+        loss, logs = flow().loss_at(Watched(), X0, Conditions({}), noise, t, firm)
+        assert torch.equal(loss, as_it_is[0]) == given
+        assert torch.equal(logs["trivial"], as_it_is[1]["trivial"]) == given
+
+
+def test_every_row_counts_as_much() -> None:
+    t = torch.tensor([0.9, 0.4, 0.1])
+    together = flow().loss_at(Watched(), X0, Conditions({}), THREE, t, STRENGTH)[0]
+    alone = [
+        flow().loss_at(
+            Watched(),
+            X0[i : i + 1],
+            Conditions({}),
+            Noise(0, (i,)),
+            t[i : i + 1],
+            STRENGTH[i : i + 1],
+        )[0]
+        for i in range(3)
+    ]
+    torch.testing.assert_close(together, torch.stack(alone).mean())
+
+
+@pytest.mark.parametrize("process", [flow(), None])
+def test_nothing_given_is_the_plain_loss(process: Flow | None) -> None:
+    one = process or EDM(
+        sigma_data=0.5, sigma_max=80.0, P_mean=0.0, P_std=1.0, preconditioning=v_scaling
+    )
+    nothing = torch.zeros(3, 4)
+    plain = one.loss(Watched(), X0, Conditions({}), THREE)
+    given = one.loss(Watched(), X0, Conditions({}), THREE, nothing)
+    torch.testing.assert_close(given[0], plain[0])
+    torch.testing.assert_close(given[1]["trivial"], plain[1]["trivial"])
+
+
+def test_levels_of_given_tokens_are_the_process_s_own() -> None:
+    process = EDM(sigma_data=0.5, sigma_max=80.0, P_mean=0.0, P_std=1.0, preconditioning=v_scaling)
+    sigma = torch.tensor([3.0, 0.01])
+    found = process.times_of_tokens(sigma, torch.tensor([[0.5, 0.0], [0.5, 0.8]]))
+    torch.testing.assert_close(found, torch.tensor([[0.5, 3.0], [0.01, 0.01]]))
+
+
+# -- the objective --------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_mean_over_the_rows(model: LTXVideo, data: Data) -> None:
+    made, batch = objective(model), data.source(SAMPLES)
+    together = made.loss("generator", batch, 0, NOISE)[0]
+    alone = []
+    for row in SAMPLES:
+        one = {
+            name: value[row : row + 1] if isinstance(value, (Tensor, list)) else value
+            for name, value in batch.items()
+        }
+        alone.append(made.loss("generator", one, 0, Noise(0, (row,)))[0])
+    torch.testing.assert_close(together, torch.stack(alone).mean(), rtol=1e-5, atol=1e-5)
+
+
+def test_zero_shares_train_as_without(model: LTXVideo, data: Data) -> None:
+    batch = data.source(SAMPLES)
+    made = objective(model, replace(PLAIN, precision="float32"))
+    loss, logs = made.loss("generator", batch, 0, NOISE)
+    (part,) = made.prepare(batch, NOISE)
+    assert part.strength is None
+    expected = model.process.loss(made.predict, part.x0, part.conditions, NOISE)
+    assert torch.equal(loss, expected[0])
+    assert torch.equal(logs["trivial"], expected[1]["trivial"])
+    plain = {name: value for name, value in batch.items() if "still" not in name}
+    assert torch.equal(made.loss("generator", plain, 0, NOISE)[0], loss)
+
+
+def test_a_nano_run_gives_frames_and_learns(model: LTXVideo, data: Data, tmp_path: Path) -> None:
+    made = objective(model)
+    check(made, data.source, GIVING, dead={}, device="cpu")
+    trainer = Trainer(made, data.source, GIVING, seed=7, device="cpu")
+    losses = []
+    for trainer.step in range(3):
+        losses.append(trainer.train_step()["generator/loss"])
+    trainer.step += 1
+    Run(trainer, tmp_path, held_out=data.held_out, sheet=Path.touch).save()
+    assert all(0 < loss < 10 for loss in losses)
+    with torch.no_grad():
+        logs = made.held_out(data.held_out, Noise(1, tuple(range(GIVING.held_out))))
+    assert float(logs["loss"]) > 0
+    assert float(logs["trivial"]) > 0
+
+
+def test_a_cache_without_single_frames_is_refused(model: LTXVideo, tmp_path: Path) -> None:
+    named = write(tmp_path, model, 1)
+    stage = model.STAGES["generator"]
+    with pytest.raises(InputError, match="lacks: encode again with --stills 3"):
+        stage.read(model, GIVING, named)
+    stage.read(model, replace(GIVING, stills_given=0.0), named)
+
+
+def test_text_is_that_of_each_row(model: LTXVideo, data: Data) -> None:
+    batch = data.source(SAMPLES)
+    parts = objective(model).prepare(batch, NOISE)
+    whole: dict[int, Prepared] = {row: part for part in parts for row in part.noise.samples}
+    plain = objective(model, replace(PLAIN, precision="float32")).prepare(batch, NOISE)[0]
+    for row, part in whole.items():
+        own = part.conditions.of(Tokens, "text").x[part.noise.samples.index(row)]
+        torch.testing.assert_close(own, plain.conditions.of(Tokens, "text").x[row])
