@@ -98,7 +98,7 @@ def test_sizes_that_the_codec_cannot_take(kinema, model, options, said):
 @pytest.mark.parametrize(
     ("prompt", "said"),
     [
-        (" ".join(["red"] * 10_000), "the prompt has 10000 words; this model reads 40: shorten it"),
+        (" ".join(["red"] * 10_000), "the prompt has 10000 words; this model reads 64: shorten it"),
         ("zzz qqq", "this model knows no word of the prompt 'zzz qqq'"),
         ("...", "this model knows no word of the prompt '...'"),
     ],

@@ -71,7 +71,7 @@ def test_broken_lines_are_named_and_the_others_run(kinema, model):
     assert answer.status == 2
     assert answer.err.splitlines() == [
         "prompts.txt:3: the line is not UTF-8 text",
-        "prompts.txt:2: the prompt has 10000 words; this model reads 40: shorten it",
+        "prompts.txt:2: the prompt has 10000 words; this model reads 64: shorten it",
         "prompts.txt:4: this model knows no word of the prompt 'zzz qqq'",
         "kinema: error: 3 of 5 prompts cannot be used; mend them and run the same command again",
     ]

@@ -62,3 +62,14 @@ def test_the_system_holds_the_average_afterwards(tmp_path: Path) -> None:
     assert moved.any()
     kept = zip(model.codec.state_dict().values(), start.codec.state_dict().values())
     assert all(torch.equal(a, b) for a, b in kept), "the generator's stage touched the codec"
+
+
+def test_a_stage_reads_its_world_with_options() -> None:
+    model = fresh()
+    stage, recipe = type(model).STAGES["codec"], recipe_of("codec")
+    plain, second = (stage.read(model, recipe, name) for name in ("shapes", "shapes:level=2"))
+    assert not torch.equal(plain.held_out["clips"], second.held_out["clips"])
+    with pytest.raises(InputError, match="unknown option of the world shapes 'levle'"):
+        stage.read(model, recipe, "shapes:levle=2")
+    with pytest.raises(InputError, match="unknown world 'songs:level=2'"):
+        stage.read(model, recipe, "songs:level=2")

@@ -48,7 +48,8 @@ class Stage:
         prepare: ``(system, recipe, named, folder of the run)`` does what comes before all that, on
             every start of a run, such as encoding clips; gives the name that `data` gets then.
         sheet: ``(system, held-out batch, path)`` draws what the system can do.
-        worlds: names of what it may be drawn from; the first if the user names none.
+        worlds: names of what it may be drawn from; the first if the user names none. The user may
+            add options, as in ``shapes:level=2``.
         latents_of: the role whose latents it reads, as `kinema encode` writes them.
         starts_from: the stages whose weights must be there before.
         dead: {pattern of parameter names: reason} that get no gradient in this stage, beside those
@@ -78,7 +79,7 @@ class Stage:
         Raises:
             InputError: the stage cannot read that, or there is nothing that it could read.
         """
-        if self.worlds and named is not None and named not in self.worlds:
+        if self.worlds and named is not None and named.partition(":")[0] not in self.worlds:
             raise unknown("world", named, self.worlds)
         if self.latents_of and named is None:
             raise InputError(
