@@ -8,17 +8,18 @@ Letters: B batch, N tokens, L text tokens, D width, C channels of a token.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from kinema.condition import Conditions, Tokens
 from kinema.config import config
+from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.embeddings import TimeEmbedder
+from kinema.nn.factory import Factory
 from kinema.nn.sites import Site, attend
 
 
@@ -37,7 +38,7 @@ class ToyTransformerConfig:
 class Block(nn.Module):
     """Self-attention and MLP, each on normed tokens (DiT, figure 3, right)."""
 
-    def __init__(self, name: str, width: int, num_heads: int, **factory: Any) -> None:
+    def __init__(self, name: str, width: int, num_heads: int, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.site, self.num_heads = Site(f"{name}.attn", "self"), num_heads
         self.to_q = nn.Linear(width, width, **factory)
@@ -59,21 +60,13 @@ class Block(nn.Module):
         return x_BND + self.fc2(F.gelu(self.fc1(F.layer_norm(x_BND, x_BND.shape[-1:]))))
 
 
-class ToyTransformer(nn.Module):
+class ToyTransformer(Checkpointed):
     """Predicts the velocity of tokens under ``text``, Tokens (B, L, caption_channels) with mask."""
 
-    def __init__(
-        self,
-        config: ToyTransformerConfig,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, config: ToyTransformerConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
-        factory: dict[str, Any] = {"device": device, "dtype": dtype}
         width = config.width
         self.config = config
-        self.gradient_checkpointing = False
         self.proj_in = nn.Linear(config.channels, width, **factory)
         self.positions = nn.Parameter(torch.zeros(config.num_tokens, width, **factory))
         self.time = TimeEmbedder(width, **factory)
@@ -91,9 +84,5 @@ class ToyTransformer(nn.Module):
         seen = F.pad(text.mask.bool(), (1, x.shape[1]), value=True)[:, None, None]
         h = torch.cat([self.time(1000 * time)[:, None], self.text(text.x)], 1)
         h = torch.cat([h, self.proj_in(x) + self.positions], 1)
-        for block in self.blocks:
-            if self.gradient_checkpointing and self.training:
-                h = checkpoint(block, h, seen, use_reentrant=False)
-            else:
-                h = block(h, seen)
+        h = self.through(self.blocks, h, seen)
         return self.proj_out(F.layer_norm(h[:, -x.shape[1] :], h.shape[-1:]))
