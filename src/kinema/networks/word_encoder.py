@@ -122,12 +122,12 @@ class WordEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tokens:
         """Ids (B, L) -> states (B, L, D) with their mask; the null is the empty text."""
-        empty = torch.full_like(ids, PAD)
+        empty = torch.full_like(ids[:1], PAD)
         empty[:, 0] = BEGIN
-        states = self._states(torch.cat([ids, empty]))
-        mask = torch.cat([ids, empty]) != PAD
-        (x, null_x), (m, null_m) = states.chunk(2), mask.chunk(2)
-        return Tokens(x=x, mask=m, null=Tokens(x=null_x, mask=null_m))
+        both = torch.cat([ids, empty])  # the empty text is the same for all rows
+        states, mask = self._states(both), both != PAD
+        null = Tokens(x=states[-1:].expand_as(states[:-1]), mask=mask[-1:].expand_as(ids))
+        return Tokens(x=states[:-1], mask=mask[:-1], null=null)
 
     def _states(self, ids: Tensor) -> Tensor:
         x = self.words(ids) + self.positions.weight[: ids.shape[1]]
