@@ -21,7 +21,7 @@ from kinema.systems.ltx_video_presets import shapes_codec
 from kinema.training.recipe import Recipe
 from kinema.training.trainer import optimizer
 from kinema.training.vae_gan import VAEGAN, VAEGANWeights
-from kinema.worlds.shapes import Shapes
+from kinema.worlds import load
 
 
 def main() -> None:
@@ -33,11 +33,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--frames", type=int, default=9)
+    parser.add_argument("--world", default="shapes:level=2", help="the clips, as for --data")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     size = {"num_frames": options.frames, "height": 96, "width": 96, "fps": 12.0}
-    train = RandomCrops(WorldClips(Shapes(seed=0, split="train", **size)), side=48, seed=0)
+    torch.set_num_threads(options.threads)
+    world = load(options.world, seed=0, split="train", **size)
+    train = RandomCrops(WorldClips(world), side=48, seed=0)
     whole = size | {"num_frames": 25}
-    held_out = WorldClips(Shapes(seed=1, split="held_out", **whole))(tuple(range(16)))
+    held_out = WorldClips(load(options.world, seed=1, split="held_out", **whole))(tuple(range(64)))
     for candidate in options.candidates:
         stride, width, channels = candidate.split("/")
         torch.manual_seed(0)
@@ -77,7 +81,7 @@ def main() -> None:
             step += 1
         codec.eval()
         with torch.no_grad():
-            logs = objective.eval().held_out(held_out, Noise(7, tuple(range(16))))
+            logs = objective.eval().held_out(held_out, Noise(7, tuple(range(64))))
         noised = -10 * float(torch.log10(logs["mse/noise=0.1"] / 4))
         parameters = sum(p.numel() for p in codec.parameters()) / 1e6
         print(

@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kinema import registry
+
 # Steps that take about a minute on one thread; {system: {stage: steps}}, in order.
 STEPS = {
     "video2music": {"chords": 200, "curves": 400},
@@ -27,7 +29,16 @@ STEPS = {
     "latentwarp": {"image": 120},
     "c3v": {"prior": 500},
 }
+ENCODED = 1024  # clips whose latents a stage reads that is trained on latents
 REPORTS = 5  # held-out reports of a run
+
+
+def encode(model: str, folder: Path) -> Path:
+    """Encodes clips of the world shapes, unless that is done, and returns the folder."""
+    command = [sys.executable, "-m", "kinema", "encode", "shapes", f"--model={model}"]
+    command += [f"--output={folder}", f"--count={ENCODED}", "--threads=1"]
+    subprocess.run(command, check=True)
+    return folder
 
 
 def train(system: str, stage: str, steps: int, start: Path | None, folder: Path) -> Path:
@@ -39,6 +50,8 @@ def train(system: str, stage: str, steps: int, start: Path | None, folder: Path)
         command = [sys.executable, "-m", "kinema", "train", system, "--preset", "tiny"]
         command += ["--stage", stage, "--threads", "1", "--output", str(folder)]
         command += [f"--start-from={start}"] if start else []
+        if registry.system_class(system).STAGES[stage].latents_of:
+            command += [f"--data={encode(f'{system}@{start}', folder / 'latents')}"]
         command += [f"--set=recipe.{name}={value}" for name, value in numbers.items()]
         subprocess.run(command, check=True)
     return model

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
+import json
 import os
 import platform
 import re
@@ -12,6 +14,7 @@ import secrets
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from kinema.errors import InputError
 
@@ -20,6 +23,7 @@ from kinema.errors import InputError
 PARTIAL = re.compile(r"\..*?\.(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,9})-[0-9a-f]{8}\.partial")
 MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -65,6 +69,8 @@ def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
             there, or its folder cannot be made or written.
     """
     path = Path(path)
+    if "\0" in str(path):
+        raise InputError(f"no file can be named {str(path)!r}; choose another name")
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name a file in it")
@@ -86,6 +92,56 @@ def write_text(path: str | Path, text: str, *, overwrite: bool = False) -> None:
     """Writes a UTF-8 text file atomically."""
     with atomic(path, overwrite=overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        InputError: `where` is no JSON, or nested more deeply than it can be read.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where} is no JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{where} is no JSON that can be read: it is nested too deeply") from None
+
+
+@contextlib.contextmanager
+def alone(folder: str | Path) -> Iterator[None]:
+    """Inside the block no other process gets into a block with the same folder.
+
+    The lock is one that the system holds on an open file, `LOCK` in the folder, so it ends with the
+    process however that dies. What a killed process left is taken over.
+
+    Raises:
+        InputError: another process is in such a block, or the folder cannot be written.
+    """
+    path = Path(folder) / LOCK
+    check_writable(path, overwrite=True)
+    while True:
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another process writes in {folder}; wait for it, or choose another folder"
+                ) from error
+            if not _is_at(file.fileno(), path):
+                continue  # its owner removed it after we had opened it
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @functools.cache  # once per process: a folder may hold very many files

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
@@ -206,11 +205,16 @@ class Features:
         Raises:
             InputError: the file is missing, damaged, or holds something else.
         """
+        from kinema.media.arrays import read_arrays
+
         try:
-            with np.load(value, allow_pickle=False) as file:
-                return cls(x=file["x"], seconds=file["seconds"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-            raise InputError(f"{value} holds no features: a .npz with x and seconds") from error
+            found = read_arrays(value)
+            return cls(x=found["x"], seconds=found["seconds"])
+        except (InputError, KeyError) as error:
+            lacks = f"no {error}" if isinstance(error, KeyError) else error
+            raise InputError(
+                f"{value} holds no features, which are x and seconds in a .npz ({lacks})"
+            ) from error
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Writes a .npz file."""

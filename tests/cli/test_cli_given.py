@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kinema.clip import Clip
-from kinema.systems.image_to_video import Keyframe
+from kinema.systems.keyframes import Keyframe
 from kinema.systems.ltx_video import LTXVideo
 from kinema.worlds.shapes import Shapes
 

@@ -126,9 +126,9 @@ class Leg:
         codec = self.model.parts[self.plan.latents_of]
         for split in SPLITS:
             world = split_of("shapes", split, self.model.config.sampling)
-            encode = partial(encode_world, codec, world, stills=3, batch_size=8, device="cpu")
+            encode = partial(encode_world, self.model.encoded, world, batch_size=8)
             folder = self.folder / "latents" / split
-            key = latent_key(codec, world, 3)
+            key = latent_key(codec, world, self.model.STILLS)
             latents.write(folder, key, self.recipe.held_out, encode, progress=lambda done: None)
         return str(self.folder / "latents")
 
@@ -238,7 +238,7 @@ def test_players_train_what_the_stage_says(leg: Leg) -> None:
 
 
 def test_a_gradient_reaches_every_trained_parameter(leg: Leg) -> None:
-    dead = {**leg.model.CARD.dead, **leg.plan.dead}
+    dead = leg.model.CARD.dead
     for name, gradient in leg.gradients().items():
         alive = gradient is not None and bool((gradient.abs() > ROUNDING).any())
         known = any(fnmatchcase(name, pattern) for pattern in dead)

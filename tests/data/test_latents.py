@@ -64,7 +64,8 @@ def with_stills(samples: range) -> Iterator[Encoded]:
     """As `encode`, with two single frames of each clip."""
     values = Noise(1, tuple(samples)).normal((len(samples), 2, 2, 1, 2), "stills")
     for index, sample, pair in zip(samples, encode(samples), values):
-        yield replace(sample, stills={1 + index % 4: pair[0], 5 + index % 3: pair[1]})
+        numbers = torch.tensor([1 + index % 4, 5 + index % 3])
+        yield replace(sample, beside={"stills": pair, "still_frames": numbers})
 
 
 def test_single_frames_stay_with_their_clips(tmp_path: Path) -> None:
@@ -73,9 +74,9 @@ def test_single_frames_stay_with_their_clips(tmp_path: Path) -> None:
     batch = cache(tmp_path)(tuple(range(COUNT)))
     order = indices(batch)
     expected = [*with_stills(range(COUNT))]
-    numbers = torch.tensor([[*expected[index].stills] for index in order])
+    numbers = torch.stack([expected[index].beside["still_frames"] for index in order])
     assert torch.equal(batch["still_frames"], numbers)
-    stills = torch.stack([torch.stack([*expected[index].stills.values()]) for index in order])
+    stills = torch.stack([expected[index].beside["stills"] for index in order])
     torch.testing.assert_close(batch["stills"], stills, rtol=2**-8, atol=0)
     assert batch["stills"].dtype == torch.float32
     with pytest.raises(InputError, match="stills=2, not 0; use another folder"):

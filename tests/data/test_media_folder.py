@@ -44,7 +44,7 @@ def test_captions_lie_beside_the_files_in_any_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("not data")
     picture(tmp_path / ".hidden" / "x.png")
     picture(tmp_path / "._still.png")
-    files, faults = read_folder(tmp_path)
+    files, faults = read_folder(tmp_path, captioned=True)
     assert faults == []
     assert [(file.name, file.captions) for file in files] == [
         ("b/one.mp4", ("a red ball",)),
@@ -67,7 +67,7 @@ def test_metadata_speaks_for_all_below_it(tmp_path: Path) -> None:
     )
     (tmp_path / "set" / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
     (tmp_path / "set" / "deep" / "metadata.jsonl").write_text("not read")
-    files, faults = read_folder(tmp_path)
+    files, faults = read_folder(tmp_path, captioned=True)
     assert faults == []
     assert [(file.name, file.captions) for file in files] == [
         ("beside.png", ("beside",)),
@@ -93,7 +93,7 @@ def test_every_bad_file_has_its_line(tmp_path: Path) -> None:
     )
     picture(tmp_path / "set" / "a.png")
     (tmp_path / "set" / "metadata.jsonl").write_text("\n".join(lines))
-    files, faults = read_folder(tmp_path)
+    files, faults = read_folder(tmp_path, captioned=True)
     assert [file.name for file in files] == ["set/a.png"]
     listed = tmp_path / "set" / "metadata.jsonl"
     assert faults == [
@@ -114,9 +114,9 @@ def test_what_is_no_folder_of_clips_is_told_apart(tmp_path: Path) -> None:
     assert not is_media_folder(tmp_path)
     assert not is_media_folder(tmp_path / "missing")
     with pytest.raises(InputError, match=r"holds no \.mp4"):
-        read_folder(tmp_path)
+        read_folder(tmp_path, captioned=True)
     with pytest.raises(InputError, match="there is no folder"):
-        read_folder(tmp_path / "missing")
+        read_folder(tmp_path / "missing", captioned=True)
     path = picture(tmp_path / "deep" / "er" / "a.png")
     assert is_media_folder(tmp_path)
     assert not is_media_folder(path)

@@ -22,7 +22,10 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-SHARED = ("nn", "processes", "conditions", "hooks", "media", "training", "weights", "data")
+SHARED = (
+    *("nn", "processes", "conditions", "hooks", "media", "training", "weights", "data"),
+    *("planning", "claims"),
+)
 KEPT = re.compile(r"# default kept: \w+")
 INSTANCE_CALLS = ("forward", "__call__")
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -17,7 +17,7 @@ from kinema import registry
 from kinema.card import Card, read_card
 from kinema.errors import InputError
 
-BASES = ("system.py", "model.py", "text_to_video.py", "image_to_video.py")
+BASES = ("system.py", "model.py", "text_to_video.py", "image_to_video.py", "keyframes.py")
 
 
 def systems(folder: Path) -> list[Path]:

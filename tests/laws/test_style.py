@@ -24,6 +24,7 @@ BASES_OF_SYSTEMS = (
     "systems/model.py",
     "systems/text_to_video.py",
     "systems/image_to_video.py",
+    "systems/keyframes.py",
 )
 SEE = re.compile(r"see `{1,2}(\w+\.py)`")
 

@@ -17,10 +17,11 @@ from kinema.data.clips import to_clip
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.sample import Table, Text
-from kinema.systems.gr1 import GR1, full, nano, tiny
-from kinema.systems.gr1_config import POLICY, VIDEO
+from kinema.systems.gr1 import GR1
+from kinema.systems.gr1_config import POLICY, VIDEO, full, nano, tiny
+from kinema.systems.gr1_episodes import table
 from kinema.systems.gr1_observations import images, pixels
-from kinema.systems.gr1_training import Windows, table
+from kinema.systems.gr1_training import Windows
 from kinema.worlds.tabletop_env import TabletopEnv
 
 

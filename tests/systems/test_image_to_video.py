@@ -11,7 +11,7 @@ import torch
 from kinema.clip import Clip
 from kinema.errors import InputError
 from kinema.sample import Sound
-from kinema.systems.image_to_video import Extension, Keyframe, check_keyframes
+from kinema.systems.keyframes import Extension, Keyframe, check_keyframes
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import nano
 

@@ -137,7 +137,7 @@ def test_text_is_dropped_in_its_share_of_the_pictures() -> None:
     noise = Noise(0, tuple(range(64)))
     empty = MODEL.prepare([""], edges(STANDING))["crossattn"].x
     for share, low, high in ((0.0, 0, 0), (0.3, 8, 32), (1.0, 64, 64)):
-        (part,) = prepare_batch(MODEL, share, batch, noise)
+        part = prepare_batch(MODEL, share, batch, noise)
         assert torch.equal(part.x0, batch["clips"])
         texts = part.conditions["crossattn"].x
         dropped = sum(torch.allclose(x, empty[0], atol=1e-5) for x in texts)

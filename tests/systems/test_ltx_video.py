@@ -22,6 +22,7 @@ from kinema.processes.guidance import plain
 from kinema.processes.steps import Report
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import full, full_0_9_1, full_0_9_5, full_13b, nano, tiny
+from kinema.systems.model import multiplies_bfloat16
 from kinema.weights.files import open_checkpoint, save
 
 PROMPT = "a small red circle moves left on a navy background"
@@ -251,7 +252,10 @@ def test_types_of_weights(model: LTXVideo, saved: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.safetensors"
     model.save_pretrained(half, dtype=torch.bfloat16)
     assert half.stat().st_size < 0.6 * saved.stat().st_size
-    loaded = LTXVideo.from_pretrained(half)
+    fast = torch.bfloat16 if multiplies_bfloat16("cpu") else torch.float32
+    assert LTXVideo.from_pretrained(half).dtype == fast
+    assert LTXVideo.from_pretrained(saved).dtype == torch.float32
+    loaded = LTXVideo.from_pretrained(half, dtype=torch.float32)
     assert {p.dtype for p in loaded.parts.parameters()} == {torch.float32}
     given, weight = loaded.transformer.proj_out.weight, model.transformer.proj_out.weight
     assert torch.equal(given, weight.bfloat16().float())

@@ -233,7 +233,7 @@ def test_prompts_of_ones_own_say_what_is_to_be_kept(clips: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "data", "said"),
     [
-        ({}, None, "name what to learn from: --data FOLDER with clips and captions"),
+        ({}, None, "name what to learn from: --data FOLDER with clips"),
         ({}, "missing", "there is no folder missing: --data FOLDER"),
         ({"replay": 0.5, "replay_from": "shape"}, "clips", "unknown world 'shape'"),
         ({"replay": 0.5, "replay_prompts": "no.txt"}, "clips", "cannot read no.txt"),

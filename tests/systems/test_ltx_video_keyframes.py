@@ -19,7 +19,7 @@ from kinema.condition import Conditions, Grid, Tokens
 from kinema.errors import InputError
 from kinema.networks.ltx_transformer import patchify
 from kinema.noise import Noise
-from kinema.systems.image_to_video import Keyframe
+from kinema.systems.keyframes import Keyframe
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import full, full_0_9_5, nano
 from kinema.worlds.shapes import Shapes

@@ -149,9 +149,9 @@ CLIP = clips(0)[0]
         (change(3, CLIP[..., :1]), r"vid_00003.npy must be an array \(F, H, W, 3\)"),
         (change(3, CLIP[:, :0]), "vid_00003.npy has no pixel"),
         (change(0, CLIP[:3]), "vid_00000.npy has 3 frames; give clips of 4 or more"),
-        (change(3, np.array([{}], object)), "vid_00003.npy cannot be read as a numpy array"),
-        (truncate, "vid_00003.npy cannot be read as a numpy array"),
-        (break_zip, "vid_00003.npy cannot be read as a numpy array"),
+        (change(3, np.array([{}], object)), "vid_00003.npy cannot be read as numpy arrays"),
+        (truncate, "vid_00003.npy cannot be read as numpy arrays"),
+        (break_zip, "vid_00003.npy cannot be read as numpy arrays"),
         (remove, "fake holds 5 clips; at least 6 are needed"),
         (lambda f: np.save(f / "features.npy", features(0)), "both features.npy and vid_00000"),
     ],
@@ -190,7 +190,7 @@ def test_an_archive_of_several_arrays_is_refused(tmp_path):
     real, fake = given(tmp_path / "real", features(0)), tmp_path / "fake"
     fake.mkdir()
     np.savez(fake / "features.npz", a=features(0), b=features(1))
-    with pytest.raises(InputError, match="holds 2 arrays; store the features alone"):
+    with pytest.raises(InputError, match="holds 2 arrays; store one alone"):
         score(real, fake)
     with zipfile.ZipFile(fake / "features.npz", "w"):
         pass

@@ -15,9 +15,9 @@ from kinema.errors import InputError
 from kinema.networks.svd_unet import micro_conditions
 from kinema.noise import Noise
 from kinema.systems.svd import SVD
-from kinema.systems.svd_conditions import conditions, framed
+from kinema.systems.svd_conditions import conditions, framed, motion_bucket
 from kinema.systems.svd_config import SVDConfig, full, nano
-from kinema.systems.svd_training import motion_bucket, prepare_batch
+from kinema.systems.svd_training import prepare_batch
 
 ROWS = (3, 8)
 
@@ -90,8 +90,9 @@ def test_the_vector_tells_frame_rate_motion_and_noise_in_this_order(
 def test_clips_are_learned_without_token_and_latent_but_never_without_the_vector(
     model: SVD, clips: Tensor
 ) -> None:
-    (kept,), (dropped,) = (
-        prepare_batch(model, d, {"clips": clips}, Noise(0, ROWS)) for d in (0.0, 1.0)
+    kept, dropped = (
+        prepare_batch(model, d, {**model.encoded(clips, ROWS), "fps": 8.0}, Noise(0, ROWS))
+        for d in (0.0, 1.0)
     )
     assert torch.equal(kept.x0, dropped.x0)
     for name, kind in (("crossattn", Tokens), ("concat", Grid)):

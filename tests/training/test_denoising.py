@@ -63,7 +63,7 @@ def test_times_captions_and_drops_are_keyed(model: LTXVideo, reading: Data) -> N
 def test_text_is_dropped_as_often_as_the_configuration_says(model: LTXVideo, reading: Data) -> None:
     made = objective(model)
     samples = tuple(range(300))
-    (prepared,) = made.prepare(reading.source(samples), Noise(0, samples))
+    prepared = made.prepare(reading.source(samples), Noise(0, samples))
     words = prepared.conditions["text"].mask.sum(1)
     dropped = float((words == 1).float().mean())  # the begin token alone
     assert dropped == pytest.approx(RECIPE.text_drop, abs=0.05)
@@ -83,8 +83,8 @@ def test_held_out_levels_are_the_process_s_own() -> None:
     process = EDM(sigma_data=0.5, sigma_max=80.0, P_mean=0.0, P_std=1.0, preconditioning=v_scaling)
     network, data = Silent(3, 3), 0.5 * NOISE.normal((4, 2000, 3), "data")
 
-    def prepare(batch: Batch, noise: Noise) -> list[Prepared]:
-        return [Prepared(x0=data, conditions=Conditions({}), noise=noise)]
+    def prepare(batch: Batch, noise: Noise) -> Prepared:
+        return Prepared(x0=data, conditions=Conditions({}), noise=noise)
 
     made = DenoisingObjective({"net": network}, predict="net", process=process, prepare=prepare)
     logs = made.held_out({}, NOISE)

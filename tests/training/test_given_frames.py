@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,17 @@ from kinema.data import latents
 from kinema.errors import InputError
 from kinema.networks.ltx_transformer import patchify
 from kinema.noise import Noise
-from kinema.processes.edm import EDM, v_scaling
 from kinema.processes.flow import Flow
 from kinema.systems.ltx_video import LTXVideo
-from kinema.systems.ltx_video_keyframes import draw_given, rows_alike, strength_of
+from kinema.systems.ltx_video_given import (
+    GivenFrames,
+    GivenTokens,
+    draw_given,
+    rows_alike,
+    strength_of,
+)
 from kinema.systems.ltx_video_recipes import GeneratorRecipe
-from kinema.training.denoising import DenoisingObjective, Prepared
-from kinema.training.encode import encode_world, latent_key
+from kinema.training.encode import Encode, encode_world, latent_key
 from kinema.training.preflight import check
 from kinema.training.run import Run
 from kinema.training.stage import Data
@@ -58,13 +63,17 @@ def model() -> LTXVideo:
     return made
 
 
+def without_stills(model: LTXVideo) -> Encode:
+    """Encodes clips alone."""
+    return lambda clips, samples: {"latents": model.codec.encode(clips)}
+
+
 def write(folder: Path, model: LTXVideo, stills: int) -> str:
-    """A latent cache of both splits with single frames."""
+    """A latent cache of both splits, with single frames or none."""
     for seed, split in enumerate(("train", "held_out")):
         world = Shapes(seed=seed, split=split, **SIZE)
-        encode = partial(
-            encode_world, model.codec, world, stills=stills, batch_size=8, device="cpu"
-        )
+        kept = model.encoded if stills else without_stills(model)
+        encode = partial(encode_world, kept, world, batch_size=8)
         key = latent_key(model.codec, world, stills)
         latents.write(folder / split, key, 12, encode, progress=lambda done: None)
     return str(folder)
@@ -80,10 +89,15 @@ def data(model: LTXVideo, named: str) -> Data:
     return model.STAGES["generator"].read(model, GIVING, named)
 
 
-def objective(model: LTXVideo, recipe: GeneratorRecipe = GIVING) -> DenoisingObjective:
+def objective(model: LTXVideo, recipe: GeneratorRecipe = GIVING) -> GivenFrames:
     made = model.STAGES["generator"].objective(model, recipe)
-    assert isinstance(made, DenoisingObjective)
+    assert isinstance(made, GivenFrames)
     return made
+
+
+def prepared(made: GivenFrames, batch: Mapping[str, Any]) -> list[GivenTokens]:
+    """What is learned from a batch, in rows of one length."""
+    return [made.prepare(*part) for part in made.parts(batch, NOISE)]
 
 
 # -- what is drawn --------------------------------------------------------------------------
@@ -143,7 +157,7 @@ def test_shares_out_of_range_are_refused(change: dict[str, float]) -> None:
 
 def test_parts_hold_every_row_once_with_what_is_given_of_it(model: LTXVideo, data: Data) -> None:
     batch = data.source(SAMPLES)
-    parts = objective(model).prepare(batch, NOISE)
+    parts = prepared(objective(model), batch)
     drawn = draw_given(GIVING, batch, NOISE)
     assert sorted(s for part in parts for s in part.noise.samples) == list(SAMPLES)
     assert len(parts) > 2
@@ -176,18 +190,25 @@ class Watched(nn.Module):
         return torch.sin(x) + x.mean((1, 2), keepdim=True) + time.reshape(len(x), -1, 1)
 
 
-def flow() -> Flow:
-    return Flow(times=lambda x0, noise: noise.uniform((len(x0),), "time"))
-
-
 STRENGTH = torch.tensor([[1.0, 0.0, 0.0, 0.8], [0.0, 0.0, 0.0, 0.0], [0.0, 0.5, 1.0, 1.0]])
 THREE = Noise(0, (0, 1, 2))
 X0 = THREE.normal((3, 4, 5), "x0")
+TIMES = torch.tensor([0.9, 0.4, 0.1])
+
+
+def loss_of(
+    network: nn.Module, noise: Noise, strength: Tensor | None, rows: slice = slice(None)
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """The loss of rows of `X0` at `TIMES`."""
+    made = objective(fresh())
+    made.networks["transformer"] = network
+    tokens = GivenTokens(x0=X0[rows], conditions=Conditions({}), noise=noise, strength=strength)
+    return made.loss_at(tokens, TIMES[rows])
 
 
 def test_given_tokens_are_told_their_own_time() -> None:
-    network, t = Watched(), torch.tensor([0.9, 0.4, 0.1])
-    flow().loss_at(network, X0, Conditions({}), THREE, t, STRENGTH)
+    network = Watched()
+    loss_of(network, THREE, STRENGTH)
     expected = torch.tensor([[0, 0.9, 0.9, 0.2], [0.4, 0.4, 0.4, 0.4], [0.1, 0.1, 0, 0]])
     torch.testing.assert_close(network.time, expected)
     eps = THREE.normal(X0.shape, "eps")
@@ -208,50 +229,31 @@ class Swapped(Noise):
 
 
 def test_targets_of_given_tokens_take_no_part_in_the_loss() -> None:
-    firm, t = (STRENGTH > 0).float(), torch.tensor([0.9, 0.4, 0.1])
-    as_it_is = flow().loss_at(Watched(), X0, Conditions({}), THREE, t, firm)
+    firm = (STRENGTH > 0).float()
+    as_it_is = loss_of(Watched(), THREE, firm)
     for given in (True, False):
         # At time 0 the noise of a given token is in its target v = eps - x0 alone.
         noise = Swapped(0, (0, 1, 2), given)
-        loss, logs = flow().loss_at(Watched(), X0, Conditions({}), noise, t, firm)
+        loss, logs = loss_of(Watched(), noise, firm)
         assert torch.equal(loss, as_it_is[0]) == given
         assert torch.equal(logs["trivial"], as_it_is[1]["trivial"]) == given
 
 
 def test_every_row_counts_as_much() -> None:
-    t = torch.tensor([0.9, 0.4, 0.1])
-    together = flow().loss_at(Watched(), X0, Conditions({}), THREE, t, STRENGTH)[0]
-    alone = [
-        flow().loss_at(
-            Watched(),
-            X0[i : i + 1],
-            Conditions({}),
-            Noise(0, (i,)),
-            t[i : i + 1],
-            STRENGTH[i : i + 1],
-        )[0]
-        for i in range(3)
-    ]
+    together = loss_of(Watched(), THREE, STRENGTH)[0]
+    rows = [slice(i, i + 1) for i in range(3)]
+    alone = [loss_of(Watched(), Noise(0, (row.start,)), STRENGTH[row], row)[0] for row in rows]
     torch.testing.assert_close(together, torch.stack(alone).mean())
 
 
-@pytest.mark.parametrize("process", [flow(), None])
-def test_nothing_given_is_the_plain_loss(process: Flow | None) -> None:
-    one = process or EDM(
-        sigma_data=0.5, sigma_max=80.0, P_mean=0.0, P_std=1.0, preconditioning=v_scaling
-    )
-    nothing = torch.zeros(3, 4)
-    plain = one.loss(Watched(), X0, Conditions({}), THREE)
-    given = one.loss(Watched(), X0, Conditions({}), THREE, nothing)
+def test_nothing_given_is_the_plain_loss() -> None:
+    plain = loss_of(Watched(), THREE, None)
+    process = Flow(times=lambda x0, noise: TIMES)
+    expected = process.loss(Watched(), X0, Conditions({}), THREE)
+    given = loss_of(Watched(), THREE, torch.zeros(3, 4))
+    assert torch.equal(plain[0], expected[0])
     torch.testing.assert_close(given[0], plain[0])
     torch.testing.assert_close(given[1]["trivial"], plain[1]["trivial"])
-
-
-def test_levels_of_given_tokens_are_the_process_s_own() -> None:
-    process = EDM(sigma_data=0.5, sigma_max=80.0, P_mean=0.0, P_std=1.0, preconditioning=v_scaling)
-    sigma = torch.tensor([3.0, 0.01])
-    found = process.times_of_tokens(sigma, torch.tensor([[0.5, 0.0], [0.5, 0.8]]))
-    torch.testing.assert_close(found, torch.tensor([[0.5, 3.0], [0.01, 0.01]]))
 
 
 # -- the objective --------------------------------------------------------------------------
@@ -274,7 +276,7 @@ def test_zero_shares_train_as_without(model: LTXVideo, data: Data) -> None:
     batch = data.source(SAMPLES)
     made = objective(model, replace(PLAIN, precision="float32"))
     loss, logs = made.loss("generator", batch, 0, NOISE)
-    (part,) = made.prepare(batch, NOISE)
+    (part,) = prepared(made, batch)
     assert part.strength is None
     expected = model.process.loss(made.predict, part.x0, part.conditions, NOISE)
     assert torch.equal(loss, expected[0])
@@ -300,18 +302,18 @@ def test_a_nano_run_gives_frames_and_learns(model: LTXVideo, data: Data, tmp_pat
 
 
 def test_a_cache_without_single_frames_is_refused(model: LTXVideo, tmp_path: Path) -> None:
-    named = write(tmp_path, model, 1)
+    named = write(tmp_path, model, 0)
     stage = model.STAGES["generator"]
-    with pytest.raises(InputError, match="lacks: encode again with --stills 3"):
+    with pytest.raises(InputError, match="lacks: encode into another folder"):
         stage.read(model, GIVING, named)
     stage.read(model, replace(GIVING, stills_given=0.0), named)
 
 
 def test_text_is_that_of_each_row(model: LTXVideo, data: Data) -> None:
     batch = data.source(SAMPLES)
-    parts = objective(model).prepare(batch, NOISE)
-    whole: dict[int, Prepared] = {row: part for part in parts for row in part.noise.samples}
-    plain = objective(model, replace(PLAIN, precision="float32")).prepare(batch, NOISE)[0]
+    parts = prepared(objective(model), batch)
+    whole: dict[int, GivenTokens] = {row: part for part in parts for row in part.noise.samples}
+    (plain,) = prepared(objective(model, replace(PLAIN, precision="float32")), batch)
     for row, part in whole.items():
         own = part.conditions.of(Tokens, "text").x[part.noise.samples.index(row)]
         torch.testing.assert_close(own, plain.conditions.of(Tokens, "text").x[row])

@@ -1,4 +1,4 @@
-"""What a stage refuses, and what it compiles."""
+"""What a stage reads, refuses and leaves."""
 
 from __future__ import annotations
 
@@ -8,26 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from nano_stage import fresh, recipe_of, write_latents
-from torch import nn
 
 from kinema.errors import InputError
 from kinema.training.log import read_log
-from kinema.training.stage import compile_modules, train
-
-
-def test_a_module_to_compile_must_exist() -> None:
-    with pytest.raises(InputError, match="did you mean 'transformer'"):
-        compile_modules(fresh().parts, ("transfromer",))
-
-
-@pytest.mark.slow
-def test_a_compiled_module_is_the_same_function() -> None:
-    parts = nn.ModuleDict({"one": nn.Sequential(nn.Linear(4, 4), nn.GELU())})
-    x = torch.linspace(-1, 1, 8).reshape(2, 4)
-    plain, names = parts["one"](x), list(parts.state_dict())
-    compile_modules(parts, ("one",))
-    torch.testing.assert_close(parts["one"](x), plain)
-    assert list(parts.state_dict()) == names
+from kinema.training.stage import train
 
 
 def test_a_run_that_cannot_learn_leaves_nothing_but_an_error(tmp_path: Path) -> None:

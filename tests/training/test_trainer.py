@@ -21,6 +21,7 @@ from small_objectives import (
 )
 from torch import Tensor, nn
 
+from kinema.config import to_dict
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.training import checkpoint
@@ -129,6 +130,21 @@ def test_another_run_is_not_resumed(tmp_path: Path, changes: dict[str, float], s
     run(Line(), tmp_path, steps=5).train()
     with pytest.raises(InputError, match=said):
         run(Line(), tmp_path, **changes).resume()
+
+
+def test_a_number_that_recipes_no_longer_have_stops_a_run_only_where_it_was_something(
+    tmp_path: Path,
+) -> None:
+    old = run(Line(), tmp_path)
+    numbers = to_dict(old.trainer.recipe)
+    for gone, resumes in (([], True), (["line"], False)):
+        values = {"step": 1, "seed": old.trainer.seed, "recipe": {**numbers, "gone": gone}}
+        checkpoint.save(checkpoint.path_of(tmp_path, 1), old.trainer.state(), values)
+        if resumes:
+            assert run(Line(), tmp_path).resume()
+        else:
+            with pytest.raises(InputError, match=r"has gone=\['line'\], not None"):
+                run(Line(), tmp_path).resume()
 
 
 def test_another_model_is_not_resumed(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ class Adapters:
     files: tuple[tuple[Path, float], ...]
 
     def merge(self, model: Any) -> None:
-        """Adds them to the weights of a model that makes clips from prompts.
+        """Adds them to the weights of a model.
 
         Raises:
-            InputError: a file is none of adapters of this model.
+            InputError: a file is none of adapters of this model, or it takes none.
         """
         for path, scale in self.files:
             model.merge_lora(path, scale=scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -61,21 +62,34 @@ class Maker:
         given: Given,
     ) -> None:
         loaded = load_model(model, device=device, dtype=dtype, threads=threads)
-        self.name, self.device, self.dtype = full_name(model), device, dtype
+        self.name, self.device = full_name(model), device
         if not isinstance(loaded, TextToVideo):
             raise InputError(f"{self.name} makes no clips from prompts; `kinema run` does its job")
         self.model, self.adapters = loaded, adapters
+        self.dtype = str(loaded.dtype).removeprefix("torch.")
         adapters.merge(loaded)
+        self._weights = {
+            "model_sha256": sha256(file_of(self.name)),
+            "model_digest": digest(self.model.parts),
+            **adapters.settings(),
+        }
+        self._settle(sampling, given)
+
+    def settled(self, *, sampling: dict[str, Any], given: Given) -> Maker:
+        """The same loaded model with other settings.
+
+        Raises:
+            InputError: it makes no clips of that size, or none with what is given.
+        """
+        other = copy(self)
+        other._settle(sampling, given)
+        return other
+
+    def _settle(self, sampling: dict[str, Any], given: Given) -> None:
         self.sampling = replace(self.model.config.sampling, **sampling)
         self.model.latent_shape(self.sampling)  # says early that a size cannot be made
         self.given = given
         self.keyframes, self.extension = given.place(self.model, self.name, self.sampling)
-        self._fixed = {
-            "model_sha256": sha256(file_of(self.name)),
-            "model_digest": digest(self.model.parts),
-            **adapters.settings(),
-            **given.settings(self.keyframes),
-        }
 
     def unknown_words(self, prompt: str, negative: str) -> tuple[str, ...]:
         """Words of both that the model does not know; raises InputError if one cannot be used."""
@@ -105,7 +119,8 @@ class Maker:
     def settings(self, item: Item) -> dict[str, Any]:
         """What fixes a clip; equal settings on the same machine give equal bytes."""
         return {
-            **self._fixed,
+            **self._weights,
+            **self.given.settings(self.keyframes),
             "prompt": item.prompt,
             "negative": item.negative,
             "seed": item.seed,

@@ -29,12 +29,6 @@ def encode(
     output: Annotated[Path, typer.Option("--output", "-o", help="folder of the cache")],
     count: Annotated[int, typer.Option("--count", min=1, help="clips to train on")] = 16_384,
     held_out: Annotated[int, typer.Option("--held-out", min=1, help="clips held out")] = 256,
-    stills: Annotated[
-        int,
-        typer.Option(
-            "--stills", min=0, help="frames of each clip encoded alone too: training on keyframes"
-        ),
-    ] = 3,
     batch: Annotated[int, typer.Option("--batch", min=1, help="clips encoded at once")] = 16,
     device: Device = "cpu",
     threads: Threads = None,
@@ -61,17 +55,8 @@ def encode(
     for split, length in zip(SPLITS, (count, held_out)):
         world = split_of(data, split, size)
         folder = output / split
-        write_split(
-            codec,
-            world,
-            folder,
-            length,
-            invocation(context),
-            stills=stills,
-            batch=batch,
-            device=device,
-        )
-        answer = {"folder": str(folder), "clips": length, "stills": stills}
+        write_split(loaded, codec, world, folder, length, invocation(context), batch=batch)
+        answer = {"folder": str(folder), "clips": length}
         print(json.dumps(answer) if as_json else f"{length} clips in {folder}", flush=True)
 
 
@@ -90,17 +75,16 @@ def codec_of(loaded: Any, name: str) -> Any:
 
 
 def write_split(
+    model: Any,
     codec: Any,
     world: World,
     folder: Path,
     count: int,
     run: Invocation,
     *,
-    stills: int,
     batch: int,
-    device: str,
 ) -> None:
-    """Writes the latents of one split of a world."""
+    """Writes what a model's stages read of one split of a world."""
     from kinema.cli.progress import progress
     from kinema.data.latents import write
     from kinema.training.encode import encode_world, latent_key
@@ -108,15 +92,12 @@ def write_split(
     with progress(count, folder.name, "clips") as advance:
 
         def counted(samples: range) -> Iterator[Encoded]:
-            encoded = encode_world(
-                codec, world, samples, stills=stills, batch_size=batch, device=device
-            )
-            for sample in encoded:
+            for sample in encode_world(model.encoded, world, samples, batch_size=batch):
                 yield sample
                 advance(1)
 
         def saved(done: int) -> None:
             run.saved = f"{done} of {count} clips are in {folder}; the same command goes on"
 
-        key = latent_key(codec, world, stills)
+        key = latent_key(codec, world, model.STILLS)
         write(folder, key, count, counted, progress=saved)

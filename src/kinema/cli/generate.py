@@ -82,7 +82,7 @@ def generate(
     negative: Annotated[str, typer.Option("--negative", help="what to move away from")] = "",
     batch: Annotated[int, typer.Option("--batch", min=1, help="clips that are made at once")] = 1,
     device: Device = "cpu",
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 or bfloat16")] = "float32",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or auto")] = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -12,7 +12,8 @@ from kinema.cli.machine import sha256
 from kinema.clip import Clip
 from kinema.errors import InputError
 from kinema.media import probe
-from kinema.systems.image_to_video import Extension, ImageToVideo, Keyframe, check_keyframes
+from kinema.systems.image_to_video import ImageToVideo
+from kinema.systems.keyframes import Extension, Keyframe, check_keyframes
 
 
 @dataclass(frozen=True, eq=False)

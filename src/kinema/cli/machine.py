@@ -13,7 +13,7 @@ from kinema import __version__, registry
 from kinema.errors import InputError, unknown
 from kinema.systems import load
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 DEVICES = ("cpu", "cuda", "mps")
 DEFAULT_SYSTEM = "ltx_video"
 
@@ -44,8 +44,8 @@ def check_device(name: str) -> None:
         raise InputError(f"there is no device {name!r}; {kind} has the numbers 0 to {count - 1}")
 
 
-def dtype_of(name: str) -> torch.dtype:
-    """The type of weights in memory.
+def dtype_of(name: str) -> torch.dtype | None:
+    """The type of weights in memory; None for ``auto``, which leaves it to the file and the device.
 
     Raises:
         InputError: there is no such type, or none that models run in.

@@ -19,7 +19,18 @@ import typer
 from typer.core import TyperGroup
 
 from kinema import __version__
-from kinema.cli import catalog, draw, encode, generate, parity, run, systems, train
+from kinema.cli import (
+    catalog,
+    claim,
+    draw,
+    encode,
+    generate,
+    parity,
+    run,
+    score,
+    systems,
+    train,
+)
 from kinema.cli.terminal import Invocation, invocation, say
 from kinema.errors import InputError, unknown
 
@@ -57,8 +68,10 @@ for verb in (
     run.run,
     train.train,
     encode.encode,
+    score.score,
     draw.draw,
     catalog.catalog,
+    claim.claim,
     systems.systems,
     systems.show,
     parity.parity,

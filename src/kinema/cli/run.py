@@ -43,10 +43,16 @@ def run(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="file of the result; folder if there are several")
     ],
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora", metavar="FILE[:SCALE]", help="low-rank adapters to add; may be repeated"
+        ),
+    ] = None,
     settings: Settings = None,
     seed: Seed = 0,
     device: Device = "cpu",
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 or bfloat16")] = "float32",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or auto")] = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -57,6 +63,7 @@ def run(
     sheet (.png) for each clip.
     """
     from kinema import registry
+    from kinema.cli.adapters import read_adapters
     from kinema.cli.generate import report_unknown
     from kinema.cli.machine import full_name
     from kinema.cli.outputs import save_together, write_record
@@ -69,12 +76,13 @@ def run(
     record_place = places.pop(RECORD)
     for path in (*places.values(), record_place):
         check_writable(path, overwrite=overwrite)
-    given = read(said, jobs[job])
+    given, adapters = read(said, jobs[job]), read_adapters(lora or [])
 
     from kinema.cli.machine import file_of, load_model, sha256, versions
     from kinema.config import to_dict
 
     model = load_model(name, device=device, dtype=dtype, threads=threads)
+    adapters.merge(model)
     configure(model, settings or [])
     ignored = model.ignored_words(given)
     if ignored:
@@ -91,6 +99,7 @@ def run(
     }
     if hasattr(model, "PARTS"):
         record |= {"model_sha256": sha256(file_of(name)), "config": to_dict(model.config)}
+        record |= adapters.settings() | adapters.names()
     files: dict[Path, Callable[[Path], None]] = {}
     for key, path in places.items():
         files |= writers(path, results[key], " ".join(said.values()))

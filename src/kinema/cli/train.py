@@ -296,10 +296,13 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def comparable(value: Any) -> Any:
-    """A configuration or recipe without what may differ; whatever else as it is."""
+    """A configuration or recipe without what may differ; whatever else as it is.
+
+    What is empty is left out: an older version may have had more that could be.
+    """
     if not isinstance(value, dict):
         return value
-    return {key: item for key, item in value.items() if key != MAY_DIFFER}
+    return {key: item for key, item in value.items() if key != MAY_DIFFER and item not in ([], "")}
 
 
 def difference(name: str, before: Any, now: Any) -> str:

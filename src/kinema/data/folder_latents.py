@@ -25,7 +25,7 @@ from kinema.clip import Clip
 from kinema.data.buckets import Bucket, BucketOrder, Shaper, windows
 from kinema.data.media_folder import Media, content_digest
 from kinema.errors import InputError
-from kinema.files import write_text
+from kinema.files import parse_json, write_text
 from kinema.media import stream
 from kinema.noise import Noise
 from kinema.weights import files
@@ -168,8 +168,10 @@ class FolderLatents:
                 f"the latents in {folder} come from codec {index['codec']}, not {codec}; "
                 "remove the folder, and they are made anew"
             )
-        self.folder, self.fps = folder, float(index["fps"])
+        self.folder, self.fps = folder, index["fps"]
         entries: list[dict[str, Any]] = index["files"]
+        if not entries:
+            raise InputError(f"{folder} holds no latents of any clip; train again")
         for entry in entries:
             if not _is_whole(folder / entry["latents"], entry["windows"]):
                 raise InputError(f"{folder} lacks the latents of {entry['name']}; train again")
@@ -264,7 +266,19 @@ def _is_whole(path: Path, count: int) -> bool:
 
 def _read_index(folder: Path) -> dict[str, Any]:
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return {name: index[name] for name in ("codec", "fps", "files")}
+        index = parse_json((folder / INDEX).read_text(encoding="utf-8"), f"its {INDEX}")
+        for entry in index["files"]:
+            _check_entry(**entry)
+        return {"codec": index["codec"], "fps": float(index["fps"]), "files": index["files"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} holds no latents of clips ({error}); train again") from error
+
+
+def _check_entry(
+    *, name: str, captions: list[str], bucket: list[int], windows: int, latents: str
+) -> None:
+    """Raises ValueError or TypeError unless these are the fields of a file in an index."""
+    texts = isinstance(captions, list) and all(isinstance(c, str) for c in (name, *captions))
+    numbers = all(type(n) is int and n > 0 for n in (*bucket, windows)) and len(bucket) == 3
+    if not (texts and numbers and Path(latents).name == latents):
+        raise ValueError(f"a file that is {name!r:.60}")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kinema.errors import InputError
-from kinema.files import write_text
+from kinema.files import parse_json, write_text
 from kinema.noise import Noise
 from kinema.weights import files
 
@@ -29,7 +29,7 @@ class LatentKey:
         codec: digest of the codec's weights.
         source: where the clips came from, with all options.
         num_frames, height, width, fps: of the clips.
-        stills: single frames of each clip that are encoded alone.
+        stills: frames of each clip that are kept beside its latents.
     """
 
     codec: str
@@ -45,13 +45,13 @@ class LatentKey:
 class Encoded:
     """One sample on its way into the cache: latents (C, t, h, w), and what is true of the clip.
 
-    `stills` are {frame number: latents (C, h, w)} of frames that were encoded alone.
+    `beside` are other tensors by name, of the same names and shapes in all samples of a cache.
     """
 
     latents: Tensor
     captions: tuple[str, ...]
     labels: Mapping[str, str]
-    stills: Mapping[int, Tensor] = field(default_factory=dict)
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def write(
@@ -89,8 +89,8 @@ def write(
 class LatentCache:
     """Batches of cached latents, in a new order every epoch.
 
-    A batch holds ``latents`` (B, C, t, h, w), the ``captions`` of each clip, ``fps``, and single
-    frames: ``stills`` (B, S, C, h, w) with their numbers ``still_frames`` (B, S).
+    A batch holds ``latents`` (B, C, t, h, w), the ``captions`` of each clip, ``fps``, and whatever
+    else was encoded, by name.
 
     Args:
         folder: what `write` wrote.
@@ -109,15 +109,16 @@ class LatentCache:
             )
         self.key, self.count, self.seed = key, count, seed
         firsts = range(0, count, SHARD)
-        paths = [_shard(folder, number) for number in range(len(firsts))]
-        short = [p.name for p, first in zip(paths, firsts) if _size(p) < min(SHARD, count - first)]
-        if short:
+        places = ((_shard(folder, number), first) for number, first in enumerate(firsts))
+        lacking = (p.name for p, first in places if _size(p) < min(SHARD, count - first))
+        if short := list(islice(lacking, 5)):
             raise InputError(
-                f"{folder} lacks samples in {', '.join(short[:5])}; `kinema encode` goes on there"
+                f"{folder} lacks samples in {', '.join(short)}; `kinema encode` goes on there"
             )
-        loaded = [_read_shard(path) for path in paths]
-        names = ("latents", "stills", "still_frames") if key.stills else ("latents",)
-        self.tensors = {n: torch.cat([tensors[n] for tensors, _ in loaded]) for n in names}
+        loaded = [_read_shard(_shard(folder, number)) for number in range(len(firsts))]
+        if len({_kinds(tensors) for tensors, _ in loaded}) > 1:
+            raise InputError(f"the shards in {folder} hold tensors of several kinds; encode again")
+        self.tensors = {n: torch.cat([tensors[n] for tensors, _ in loaded]) for n in loaded[0][0]}
         self.samples = [sample for _, samples in loaded for sample in samples]
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
@@ -159,9 +160,12 @@ def _check(folder: Path, key: LatentKey) -> None:
 
 def _read_index(folder: Path) -> tuple[LatentKey, int]:
     try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        return LatentKey(**index["key"]), int(index["count"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        index = parse_json((folder / "index.json").read_text(encoding="utf-8"), "its index.json")
+        key, count = LatentKey(**index["key"]), int(index["count"])
+        if count < 1:
+            raise ValueError(f"count {count}")
+        return key, count
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{folder} holds no latents; `kinema encode` writes them") from error
 
 
@@ -170,19 +174,28 @@ def _shard(folder: Path, number: int) -> Path:
 
 
 def _write_shard(path: Path, samples: list[Encoded]) -> None:
-    tensors = {"latents": torch.stack([s.latents for s in samples]).to(torch.bfloat16)}
-    if samples[0].stills:
-        stills = [torch.stack([*s.stills.values()]) for s in samples]
-        tensors["stills"] = torch.stack(stills).to(torch.bfloat16)
-        tensors["still_frames"] = torch.tensor([[*s.stills] for s in samples], device="cpu")
+    rows = [{"latents": s.latents, **s.beside} for s in samples]
+    stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    tensors = {n: x.bfloat16() if x.is_floating_point() else x for n, x in stacked.items()}
     said = json.dumps([{"captions": s.captions, "labels": dict(s.labels)} for s in samples])
     files.save(path, tensors, {"samples": said}, overwrite=True)
 
 
 def _read_shard(path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(file.metadata()["samples"])
+    opened = files.open_checkpoint(path)
+    tensors = {name: value.read() for name, value in opened.tensors.items()}
+    samples = parse_json(opened.metadata.get("samples", "[]"), f"the metadata of {path}")
+    said = isinstance(samples, list) and all(
+        isinstance(sample, dict) and isinstance(sample.get("captions"), list) for sample in samples
+    )
+    if not said or any(x.shape[:1] != (len(samples),) for x in tensors.values()):
+        raise InputError(f"{path} does not hold the samples that it names; encode again")
+    return tensors, samples
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> tuple[tuple[object, ...], ...]:
+    """Name, type and shape of each tensor without its samples."""
+    return tuple((n, x.dtype, *x.shape[1:]) for n, x in sorted(tensors.items()))
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""A folder of captioned clips and pictures, as people have them: what is in it, and what is wrong.
+"""A folder of clips and pictures, as people have them: what is in it, and what is wrong.
 
 Two layouts, in any mixture of sub-folders. ``clip.mp4`` with its caption in ``clip.txt`` beside it;
 or a ``metadata.jsonl`` whose lines name a file and what is said of it, ``{"file_name": "clip.mp4",
@@ -65,8 +65,12 @@ def is_media_folder(path: str | Path) -> bool:
     return folder.is_dir() and any(True for _ in _media(folder))
 
 
-def read_folder(folder: str | Path) -> tuple[list[Captioned], list[str]]:
-    """The captioned files of a folder, by name, and a line for each that cannot be used.
+def read_folder(folder: str | Path, *, captioned: bool) -> tuple[list[Captioned], list[str]]:
+    """The files of a folder, by name, and a line for each that cannot be used.
+
+    Args:
+        folder: with clips or pictures.
+        captioned: whether a file needs a caption. If not, one without is called by its name.
 
     Raises:
         InputError: the folder is none, or holds no clip and no picture.
@@ -78,14 +82,14 @@ def read_folder(folder: str | Path) -> tuple[list[Captioned], list[str]]:
     for path in sorted(folder.rglob(METADATA), key=lambda path: (len(path.parts), path)):
         if not governed & {*path.parents}:
             governed.add(path.parent)
-            files, wrong = _listed(folder, path)
+            files, wrong = _listed(folder, path, captioned)
             found += files
             faults += wrong
     for path in _media(folder):
         if governed & {*path.parents}:
             continue
         beside = path.with_suffix(".txt")
-        caption = _text(beside)
+        caption = _text(beside) or ("" if captioned else path.stem)
         if caption:
             found.append(Captioned(path, os.path.relpath(path, folder), (caption,)))
         elif beside.is_file():
@@ -143,7 +147,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _listed(folder: Path, metadata: Path) -> tuple[list[Captioned], list[str]]:
+def _listed(folder: Path, metadata: Path, captioned: bool) -> tuple[list[Captioned], list[str]]:
     """What the lines of a ``metadata.jsonl`` name."""
     try:
         lines = metadata.read_text(encoding="utf-8").splitlines()
@@ -155,7 +159,7 @@ def _listed(folder: Path, metadata: Path) -> tuple[list[Captioned], list[str]]:
         if not line.strip():
             continue
         try:
-            path, captions = _entry(metadata.parent, line)
+            path, captions = _entry(metadata.parent, line, captioned)
             if path in files:
                 raise InputError(f"lists {path.name} again; keep one of the lines")
             files[path] = Captioned(path, os.path.relpath(path, folder), captions)
@@ -164,17 +168,17 @@ def _listed(folder: Path, metadata: Path) -> tuple[list[Captioned], list[str]]:
     return list(files.values()), faults
 
 
-def _entry(folder: Path, line: str) -> tuple[Path, tuple[str, ...]]:
+def _entry(folder: Path, line: str, captioned: bool) -> tuple[Path, tuple[str, ...]]:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError("is no JSON; mend or delete it") from None
     if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
         raise InputError("has no file_name; name the clip that it speaks of")
     path = folder / entry["file_name"]
     if path.suffix.lower() not in (*CLIPS, *PICTURES) or not path.is_file():
         raise InputError(f"names {entry['file_name']!r}, which is no clip or picture beside it")
-    captions = _captions(entry)
+    captions = _captions(entry) or (() if captioned else (path.stem,))
     if not captions:
         raise InputError(f"has no text; say what {entry['file_name']} shows")
     return path, captions

@@ -23,7 +23,7 @@ from kinema.clip import MAX_FPS, Clip, check_fps, check_size, frames_on_screen
 from kinema.errors import InputError
 from kinema.media.pixels import cover, to_rgb
 from kinema.media.sound import sound_between
-from kinema.media.source import Source, check_room
+from kinema.media.source import MAX_FRAMES, Source, allocate
 from kinema.media.timeline import Timeline, cut_short, scan
 
 FAR = 12  # frames: where a keyframe lies further ahead than this, seeking beats decoding on
@@ -181,6 +181,11 @@ def _plan(
     if rate > MAX_FPS:
         raise InputError(f"{path} claims {rate:.0f} frames per second; pass the fps you want")
     stop = min(stop_seconds, end)
+    if (stop - start_seconds) * rate > MAX_FRAMES:
+        raise InputError(
+            f"{path} gives {(stop - start_seconds) * rate:.0f} frames at {rate:g} per second, more "
+            f"than {MAX_FRAMES:,}; read a part of it, or pass a lower fps"
+        )
     shown = frames_on_screen(timeline.times, start=start_seconds, stop=stop, fps=rate)
     if len(timeline.pts) == 1 and timeline.pts[0] == timeline.origin:
         shown = shown[:1]  # a picture, or a video of one frame
@@ -196,8 +201,7 @@ def _gather(
     out: np.ndarray | None = None
     for i, frame in enumerate(_play(path, timeline, indices, size)):
         if out is None:
-            check_room(path, "frames", len(indices) * float(frame.size))
-            out = np.empty((len(indices), *frame.shape), np.uint8)
+            out = allocate(path, "frames", (len(indices), *frame.shape), np.uint8)
         out[i] = frame
     assert out is not None
     return out

@@ -13,7 +13,7 @@ import numpy as np
 
 from kinema.errors import InputError
 from kinema.files import atomic
-from kinema.media.source import Source, av_errors, check_room, ends_early
+from kinema.media.source import Source, allocate, av_errors, check_room, ends_early
 from kinema.sample import Sound
 
 # Time stamps of some containers are rounded to a millisecond. Only a larger step than this (in
@@ -76,7 +76,7 @@ def write_wav(path: str | Path, sound: Sound, *, overwrite: bool) -> None:
     with (
         atomic(path, overwrite=overwrite) as partial,
         av_errors("write", Path(path)),
-        av.open(str(partial), "w", "wav", {"fflags": "+bitexact"}) as container,
+        av.open(f"file:{partial}", "w", "wav", {"fflags": "+bitexact"}) as container,
     ):
         stream = container.add_stream("pcm_s16le", rate=sound.sample_rate_hz, layout=layout)
         container.mux(stream.encode(frame))
@@ -103,7 +103,7 @@ def _collect(path: str | Path, start: float | None, stop: float | None) -> Sound
         rate = rate or source.stream.rate
         length = (expected or 0) if stop is None else round((stop - (start or 0.0)) * rate)
         channels = pieces[0][1].shape[0] if pieces else 1
-        out = np.zeros((channels, length), np.float32)
+        out = allocate(source.path, "sound", (channels, length), np.float32)
         for place, x in pieces:
             inside = x[:, max(-place, 0) : max(length - place, 0)]
             first = max(place, 0)

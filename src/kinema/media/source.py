@@ -10,12 +10,25 @@ from types import TracebackType
 from typing import Any
 
 import av
+import numpy as np
 from av.stream import Disposition
 
 from kinema.errors import InputError
 
-MAX_BYTES = 2_000_000_000  # of uncompressed frames or sound that one call may return
-PLAYLISTS = {"hls", "concat", "dash", "imf", "sdp", "rtsp"}  # they would open other files
+# What a file may declare. Files of a few bytes can declare anything, so these are looked at before
+# memory is taken; decoders are told the first too, since a size may change on the way.
+MAX_PIXELS = 2**26  # of a frame: 8192 x 8192
+MAX_SECONDS = 360_000  # that a file may last: 100 hours
+MAX_FRAMES = 10_000_000  # that a file may have, or give at the frame rate that is asked for
+MAX_BYTES = 2_000_000_000  # of uncompressed frames, sound or numbers that one call may return
+DECODING = {"max_pixels": str(MAX_PIXELS)}
+# Formats that would open other files, and themselves again, and what the commonest begin with.
+PLAYLISTS = {
+    *("hls", "concat", "dash", "webm_dash_manifest", "imf", "sdp", "rtsp", "rtp", "sap"),
+    *("applehttp", "vobsub", "mlv", "lavfi", "avisynth", "vapoursynth"),
+}
+PLAYLIST_HEADS = (b"#EXTM3U", b"ffconcat", b"v=0")
+FORMATS = ",".join(sorted(av.formats_available - PLAYLISTS))
 PICTURES = {"jpeg_pipe", "image2"}  # decoded strictly: a decoder may paint over a missing end
 MEDIA_BOXES = {b"mdat", b"moov", b"moof"}  # of an mp4
 SOUND_ONLY = "{path} has no pictures, only sound; read it with kinema.media.read_sound"
@@ -57,10 +70,21 @@ class Source:
         try:
             self.container = av.open(
                 f"file:{self.path}",
-                options={"protocol_whitelist": "file", "pattern_type": "none"},
+                options={
+                    "protocol_whitelist": "file",
+                    "format_whitelist": FORMATS,
+                    "pattern_type": "none",
+                    **DECODING,
+                },
                 metadata_errors="replace",
             )
         except av.FFmpegError as error:
+            with self.path.open("rb") as file:
+                listing = file.read(16).removeprefix(b"\xef\xbb\xbf").startswith(PLAYLIST_HEADS)
+            if listing:
+                raise InputError(
+                    f"{self.path} is a playlist; name one of the files that it lists"
+                ) from error
             raise InputError(
                 f"{self.path} is not a video, sound or picture file, or is cut short; "
                 "check that it plays, or fetch it again"
@@ -70,8 +94,8 @@ class Source:
         except InputError:
             self.container.close()
             raise
-        if self.format in PICTURES:
-            self.stream.codec_context.options = {"err_detect": "explode"}
+        strict = {"err_detect": "explode"} if self.format in PICTURES else {}
+        self.stream.codec_context.options = {**DECODING, **strict}
 
     @property
     def format(self) -> str:
@@ -84,8 +108,6 @@ class Source:
         return float(self.stream.time_base)
 
     def _choose(self) -> Any:
-        if self.format in PLAYLISTS:
-            raise InputError(f"{self.path} is a playlist; name one of the files that it lists")
         streams = self.container.streams
         videos = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
         found = videos if self.kind == "video" else list(streams.audio)
@@ -106,10 +128,10 @@ class Source:
         return stream
 
     def _check_declared_size(self, context: Any) -> None:
-        if context.width * context.height * 3 > MAX_BYTES:
+        if context.width * context.height > MAX_PIXELS:
             raise InputError(
                 f"{self.path} declares frames of {context.height}x{context.width} pixels, more "
-                "than can be read; scale it down first, or fetch it again"
+                f"than {MAX_PIXELS:,} in all; scale it down first, or fetch it again"
             )
 
     def __enter__(self) -> Source:
@@ -160,13 +182,13 @@ class Source:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file in it")
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the name")
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; copy what it gives into one")
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a file in it")
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the name")
+        if not path.is_file():
+            raise InputError(f"{path} is not a regular file; copy what it gives into one")
         with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
@@ -221,10 +243,28 @@ def _segment_end(head: bytes, at: int) -> int:
 
 
 def check_room(path: Path, what: str, num_bytes: float) -> None:
-    """Raises InputError when a result would need more than 2 GB of memory."""
+    """Raises InputError when a result would need more than `MAX_BYTES`."""
     if num_bytes > MAX_BYTES:
         raise InputError(
-            f"{path} would give {num_bytes / 1e9:.1f} GB of {what}, more than 2 GB; "
+            f"{path} would give {num_bytes / 1e9:.1f} GB of {what}, more than "
+            f"{MAX_BYTES / 1e9:g} GB; "
             "give start_seconds and stop_seconds, a lower fps or a smaller size, or use "
             "kinema.media.stream"
         )
+
+
+def allocate(path: Path, what: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """Zeros for a result.
+
+    Raises:
+        InputError: it would need more than `MAX_BYTES`, or more than there is.
+    """
+    num_bytes = math.prod(shape) * float(np.dtype(dtype).itemsize)
+    check_room(path, what, num_bytes)
+    try:
+        return np.zeros(shape, dtype)
+    except MemoryError as error:
+        raise InputError(
+            f"{path} would give {num_bytes / 1e9:.1f} GB of {what}, for which no memory is left; "
+            "read less at a time"
+        ) from error

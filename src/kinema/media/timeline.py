@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from kinema.errors import InputError
-from kinema.media.source import Source, ends_early
+from kinema.media.source import MAX_FRAMES, MAX_SECONDS, Source, ends_early
 
 # Packets are stored in decoding order. H.264 and HEVC hold back at most 16 frames, so once this
 # many more packets were seen than frames are wanted, no earlier frame can follow.
@@ -111,8 +111,21 @@ def scan(
         first = origin if origin is not None else source.stream.start_time or 0
         last = stop_seconds / source.seconds_per_tick + first
         packets = _Packets()
-        packets.read(source, last, num_frames + REORDER)
-        return packets.timeline(source, origin)
+        packets.read(source, last, min(num_frames, MAX_FRAMES) + REORDER)
+        timeline = packets.timeline(source, origin)
+        _check_length(source.path, timeline)
+        return timeline
+
+
+def _check_length(path: Path, timeline: Timeline) -> None:
+    """What follows takes memory for every frame, and for every second at a frame rate."""
+    if len(timeline.pts) > MAX_FRAMES:
+        raise InputError(f"{path} has more than {MAX_FRAMES:,} frames; cut it in parts first")
+    if not timeline.stop_seconds <= MAX_SECONDS:
+        raise InputError(
+            f"{path} claims to last {timeline.stop_seconds:.0f} seconds, more than "
+            f"{MAX_SECONDS:,}; cut it in parts first, or fetch it again"
+        )
 
 
 class _Packets:

@@ -108,7 +108,7 @@ class Mp4Writer:
             partial = stack.enter_context(atomic(self.path, overwrite=self.overwrite))
             stack.enter_context(av_errors("write", self.path))
             options = {"movflags": "+faststart", "fflags": "+bitexact"}
-            self._container = stack.enter_context(av.open(str(partial), "w", "mp4", options))
+            self._container = stack.enter_context(av.open(f"file:{partial}", "w", "mp4", options))
             self._add_video()
             if self.sound is not None:
                 self._add_sound(self.sound)

@@ -8,6 +8,7 @@ Letters: N real, M fake, D width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from kinema.errors import InputError
 
-BLOCK = 1 << 22  # distances that are held at once: 32 MB of float64
+BLOCK = 1 << 18  # distances that are held at once: what caches hold
 ROUNDING = 1e-13  # of the squared norms: what the difference of equal rows may come to
 
 
@@ -55,8 +56,7 @@ def prdc(real: Tensor, fake: Tensor, *, k: int) -> PRDC:
     real_radii, fake_radii = radii(real, k=k), radii(fake, k=k)
     in_real = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
     in_fake, covered = [], []
-    for rows, radius in zip(_blocks(real, len(fake)), _blocks(real_radii, len(fake))):
-        between = _distances(rows, fake)
+    for between, radius in zip(_distances(real, fake), _blocks(real_radii, len(fake))):
         in_real += (between < radius[:, None]).sum(0)
         in_fake.append((between < fake_radii).any(1))
         covered.append(between.amin(1) < radius)
@@ -76,7 +76,7 @@ def radii(x: Tensor, *, k: int) -> Tensor:
         )
     # The row itself, at distance 0, is the first of the sorted ones.
     return torch.cat(
-        [_distances(rows, x).kthvalue(k + 1, dim=1).values for rows in _blocks(x, len(x))]
+        [rows.topk(k + 1, dim=1, largest=False).values[:, k] for rows in _distances(x, x)]
     )
 
 
@@ -85,11 +85,14 @@ def _blocks(x: Tensor, others: int) -> tuple[Tensor, ...]:
     return x.split(max(1, BLOCK // others))
 
 
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances (N, M) of rows, in their type; those of equal rows are exactly 0."""
-    x64, y64 = x.double(), y.double()
-    norms = x64.square().sum(1)[:, None] + y64.square().sum(1)
-    squared = norms - 2 * (x64 @ y64.T)
-    # Without this, rounding decides whether copies lie in balls of radius 0.
-    squared[squared <= ROUNDING * norms] = 0
-    return squared.sqrt().to(x.dtype)
+def _distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+    """Euclidean distances (N, M) in the type of x, some rows at a time; of equal rows exactly 0."""
+    y64 = y.double()
+    y_norms = y64.square().sum(1)
+    for rows in _blocks(x, len(y)):
+        x64 = rows.double()
+        norms = x64.square().sum(1)[:, None] + y_norms
+        squared = (x64 @ y64.T).mul_(-2).add_(norms)
+        # Without this, rounding decides whether copies lie in balls of radius 0.
+        squared.masked_fill_(squared <= norms.mul_(ROUNDING), 0)
+        yield squared.sqrt_().to(x.dtype)

@@ -23,7 +23,7 @@ FEWEST_FRAMES = 4  # two frequencies: with fewer there is no line to fit
 BINS = 50
 FLOOR = 1e-6  # of amplitudes, so that their logarithm exists
 EMPTY = 1e-12  # keeps the correlation of flat histograms at 0
-BLOCK = 1 << 22  # amplitudes that are worked on at once
+BLOCK = 1 << 18  # features that are worked on at once: what caches hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,35 +77,56 @@ def signals(features: Tensor, *, variant: Variant) -> Signals:
     _, frames, width = features.shape
     if frames < FEWEST_FRAMES:
         raise InputError(f"STREAM needs clips of at least {FEWEST_FRAMES} frames, not {frames}")
-    if not features.isfinite().all():
-        raise InputError("the features hold NaN or infinity; check the embedder and its frames")
     if variant not in get_args(Variant):
         raise unknown("variant of STREAM", variant, get_args(Variant))
+    k = torch.arange(1, frames // 2 + 1, dtype=features.dtype, device=features.device)
+    solve = _solve(k)
     parts = features.split(max(1, BLOCK // (frames * width)))
-    skews, means = zip(*(_signals(part, variant) for part in parts))
-    return Signals(skew=torch.cat(skews), mean=torch.cat(means))
+    skews, means = zip(*(_signals(part, k, solve, variant) for part in parts))
+    mean = torch.cat(means)
+    if not mean.isfinite().all():  # one value that is not finite shows in all amplitudes
+        raise InputError("the features hold NaN or infinity; check the embedder and its frames")
+    return Signals(skew=torch.cat(skews), mean=mean)
 
 
-def _signals(features: Tensor, variant: Variant) -> tuple[Tensor, Tensor]:
-    count = features.shape[1] // 2
-    spectrum = torch.fft.fft(features, dim=1)[:, : count + 1]
-    amplitudes = 2 * spectrum.abs() / (count + 1)  # over the bins that are kept, not over F
-    mean, rest = amplitudes[:, 0], amplitudes[:, 1:] + FLOOR
-    frequencies = torch.arange(1, count + 1, dtype=features.dtype, device=features.device)
-    slope = _slope(rest, frequencies).double()
-    k = frequencies.double()[:, None]
+def _signals(
+    features: Tensor, frequencies: Tensor, solve: Tensor, variant: Variant
+) -> tuple[Tensor, Tensor]:
+    count = len(frequencies)
+    # Like theirs a transform of complex numbers: that of real ones (fft) rounds otherwise.
+    spectrum = torch.fft.fftn(features.transpose(1, 2).contiguous(), dim=(2,))[..., : count + 1]
+    # Half the time of `abs`, with its digits.
+    amplitudes = torch.hypot(spectrum.real.contiguous(), spectrum.imag.contiguous())
+    amplitudes = amplitudes.mul_(2).div_(count + 1)  # over the bins that are kept, not over F
+    mean, rest = amplitudes[..., 0], amplitudes[..., 1:] + FLOOR
+    slope = _slope(rest, solve)
+    k = frequencies.double()
     # The law's factor cancels: its weights are k^B over their sum, which depend on B alone.
-    weights = k ** slope[:, None, :]
-    second, third = (weights * k**2).sum(1), (weights * k**3).sum(1)
-    spread = second.sqrt() if variant == "code" else second**1.5
-    return third * weights.sum(1).sqrt() / spread, mean
+    weights = (slope.double()[..., None] * k.log()).exp_()
+    powers = torch.stack([torch.ones_like(k), k**2, k**3, k**2 * k.log(), k**3 * k.log()], 1)
+    total, second, third, d_second, d_third = (weights @ powers).unbind(-1)
+    if variant == "moment":
+        return third * total.sqrt() / second**1.5, mean
+    # They add 2 and 3 to B in its own type: the derivatives make up for what that rounds off.
+    second = second + d_second * ((slope + 2).double() - slope.double() - 2)
+    third = third + d_third * ((slope + 3).double() - slope.double() - 3)
+    return third * total.sqrt() / second.sqrt(), mean
 
 
-def _slope(amplitudes: Tensor, frequencies: Tensor) -> Tensor:
-    """B (N, D) of the least-squares line B ln k + c through ln of the amplitudes (N, K, D)."""
+def _solve(frequencies: Tensor) -> Tensor:
+    """The weights (K, 1) of ln of the amplitudes in the slope of their least-squares line."""
     x = torch.stack([frequencies.log(), torch.ones_like(frequencies)])
-    solve = x.T @ (x @ x.T).inverse()
-    return torch.einsum("nkd,k->nd", amplitudes.log(), solve[:, 0])
+    return (x.T @ (x @ x.T).inverse())[:, :1]
+
+
+def _slope(amplitudes: Tensor, solve: Tensor) -> Tensor:
+    """B (N, D) of the least-squares line B ln k + c through ln of the amplitudes (N, D, K).
+
+    It puts the logarithms in their place.
+    """
+    logs = amplitudes.log_().view(-1, 1, len(solve))
+    # One product for each line, as theirs: any other order of the sum rounds otherwise.
+    return torch.bmm(logs, solve.expand(len(logs), -1, 1)).view(amplitudes.shape[:2])
 
 
 def histogram_correlation(a: Tensor, b: Tensor) -> float:

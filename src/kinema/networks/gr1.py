@@ -24,7 +24,13 @@ from kinema.errors import InputError
 from kinema.networks.official import check_arguments
 from kinema.networks.patch_decoder import PatchDecoder
 from kinema.networks.perceiver_resampler import PerceiverResampler, ResamplerConfig
-from kinema.networks.vit import Block, ImageFeatures, ViTConfig, check_heads, vit_b_16
+from kinema.networks.vit import (
+    ImageFeatures,
+    ViTConfig,
+    check_heads,
+    plain_block,
+    vit_b_16,
+)
 from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.factory import Factory
 from kinema.prediction import Prediction
@@ -228,7 +234,7 @@ class Trunk(Checkpointed):
         # The published files hold the table of a vocabulary of one word, which nothing reads.
         self.wte = nn.Embedding(1, config.width, **factory)
         self.h = nn.ModuleList(
-            Block(
+            plain_block(
                 f"{name}.h.{i}",
                 config.width,
                 config.num_heads,

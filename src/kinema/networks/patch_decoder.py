@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from kinema.networks.vit import Block
+from kinema.networks.vit import plain_block
 from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.embeddings import sinusoids
 from kinema.nn.factory import Factory
@@ -93,7 +93,9 @@ class PatchDecoder(Checkpointed):
         self.pos_embed: Tensor
         self.register_buffer("pos_embed", torch.empty(1, side**2, width, **factory))
         self.blocks = nn.ModuleList(
-            Block(f"{name}.blocks.{i}", width, num_heads, activation=F.gelu, eps=EPS, **factory)
+            plain_block(
+                f"{name}.blocks.{i}", width, num_heads, activation=F.gelu, eps=EPS, **factory
+            )
             for i in range(num_layers)
         )
         self.norm = nn.LayerNorm(width, eps=EPS, **factory)

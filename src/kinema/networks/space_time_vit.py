@@ -146,7 +146,7 @@ class SpaceTimeBlock(nn.Module):
         self.norm3 = nn.LayerNorm(config.width, eps=config.eps, **factory)
         self.attn = DividedAttention(config, f"{name}.attn", SPACE, **factory)
         self.timeattn = DividedAttention(config, f"{name}.timeattn", TIME, **factory)
-        self.mlp = MLP(config.width, functional.gelu, **factory)
+        self.mlp = MLP(config.width, 4 * config.width, functional.gelu, **factory)
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """(B, L, D) -> (B, L, D).
@@ -165,7 +165,7 @@ class SpaceTimeViT(Checkpointed):
     def __init__(self, config: SpaceTimeViTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = PatchEmbed(config, **factory)
+        self.patch_embed = PatchEmbed((config.patch_size,) * 2, config.width, bias=True, **factory)
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.width, **factory))
         self.pos_embed = nn.Parameter(
             torch.empty(1, 1 + config.num_patches, config.width, **factory)

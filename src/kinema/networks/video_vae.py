@@ -18,7 +18,7 @@ LOG_VARIANCE_RANGE = (-30.0, 20.0)
 class VideoVAE(Checkpointed):
     """Clips (B, 3, T, H, W) in [-1, 1] <-> normalized latents (B, C, t, h, w).
 
-    A subclass writes `moments`, `normalize` and ``decode``. Where it divides time, a clip has a
+    A subclass writes `moments`, `normalize` and `decode`. Where it divides time, a clip has a
     frame more than a multiple of that: the first stands alone.
 
     Attributes:
@@ -92,6 +92,16 @@ class VideoVAE(Checkpointed):
         if noise is not None:
             z = z + torch.exp(0.5 * log_variance) * noise
         return self.normalize(z)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Normalized latents (B, C, t, h, w) -> clips (B, 3, T, H, W), about [-1, 1], not clamped.
+
+        A subclass may take more, such as the time of a decoder that denoises.
+
+        Raises:
+            InputError: z is not of this codec.
+        """
+        raise NotImplementedError
 
 
 def check_clips(what: str, x: Tensor, channels: int) -> None:

@@ -4,11 +4,14 @@ Authors' code: github.com/facebookresearch/mae (CC-BY-NC-4.0); as a frozen encod
 github.com/bytedance/GR-1 (Apache-2.0), ``VisionTransformer``. Verified against the latter by a
 recorded case of GR-1; parameter names are theirs. Masking is not here: all patches are seen.
 
+`PatchEmbed`, `grown`, `Attention`, `MLP` and `Block` are the parts of other ViTs too.
+
 Letters: B batch, N tokens, D width, H heads, K head width, P patches.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Unpack
 
@@ -65,13 +68,67 @@ def vit_b_16() -> ViTConfig:
     return ViTConfig(image_size=224, patch_size=16, width=768, num_layers=12, num_heads=12)
 
 
-class Attention(nn.Module):
-    """Self-attention with one projection for queries, keys and values."""
+class PatchEmbed(nn.Module):
+    """One token for each patch (B, P, D), row by row, of clips frame by frame.
 
-    def __init__(self, site: Site, width: int, num_heads: int, **factory: Unpack[Factory]) -> None:
+    Args:
+        patch: pixels of a patch: (height, width) of images (B, 3, ...), (frames, height, width) of
+            the tubelets of clips.
+        width: D.
+        bias: whether the projection has one.
+    """
+
+    def __init__(
+        self, patch: tuple[int, ...], width: int, *, bias: bool, **factory: Unpack[Factory]
+    ) -> None:
+        super().__init__()
+        conv: Callable[..., nn.Module] = {2: nn.Conv2d, 3: nn.Conv3d}[len(patch)]
+        self.proj = conv(3, width, patch, stride=patch, bias=bias, **factory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) or (B, 3, T, H, W), divisible by the patch -> (B, P, D)."""
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+def grown(table: Tensor, size: tuple[int, int], *, offset: float) -> Tensor:
+    """Positions of a square of patches for another grid, by bicubic interpolation in float32.
+
+    Args:
+        table: (1, P, D), row by row.
+        size: rows and columns of the new grid.
+        offset: what is added to them before they are divided by those of the table. DINO
+            (arXiv:2104.14294) adds 0.1 against rounding, by which the samples shift too.
+
+    Returns:
+        (1, rows * columns, D), in the type of the table, which is not touched if it has this size.
+    """
+    side = math.isqrt(table.shape[1])
+    assert side**2 == table.shape[1], "the table is no square"
+    if size == (side, side):
+        return table
+    x = rearrange(table.float(), "i (h w) d -> i d h w", h=side)
+    if offset:
+        scale = [(length + offset) / side for length in size]
+        x = F.interpolate(x, scale_factor=scale, mode="bicubic")
+    else:
+        x = F.interpolate(x, size, mode="bicubic")
+    assert x.shape[2:] == size
+    return x.flatten(2).transpose(1, 2).to(table.dtype)
+
+
+class Attention(nn.Module):
+    """Self-attention with one projection for queries, keys and values.
+
+    Args:
+        qkv: the projection, (..., D) -> (..., 3 D): a slot, since some have biases of their own.
+    """
+
+    def __init__(
+        self, site: Site, width: int, num_heads: int, qkv: nn.Module, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         self.site, self.num_heads = site, num_heads
-        self.qkv = nn.Linear(width, 3 * width, **factory)
+        self.qkv = qkv
         self.proj = nn.Linear(width, width, **factory)
 
     def forward(self, x_BND: Tensor, mask: Tensor | None) -> Tensor:
@@ -81,13 +138,15 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear D -> 4D, an activation, Linear 4D -> D."""
+    """Linear D -> hidden, an activation, Linear hidden -> D."""
 
-    def __init__(self, width: int, activation: Activation, **factory: Unpack[Factory]) -> None:
+    def __init__(
+        self, width: int, hidden: int, activation: Activation, **factory: Unpack[Factory]
+    ) -> None:
         super().__init__()
         self.activation = activation
-        self.fc1 = nn.Linear(width, 4 * width, **factory)
-        self.fc2 = nn.Linear(4 * width, width, **factory)
+        self.fc1 = nn.Linear(width, hidden, **factory)
+        self.fc2 = nn.Linear(hidden, width, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
@@ -95,30 +154,29 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm self-attention and MLP, as ViT and GPT-2 have them.
+    """Pre-norm residual block around two slots.
 
     Args:
-        name: of the block in its network, for its attention site.
-        width, num_heads: D and H.
-        activation: of the MLP.
+        attn: called (x, mask) with x (B, N, D).
+        mlp: (..., D) -> (..., D).
+        width: D.
         eps: of the norms.
     """
 
     def __init__(
         self,
-        name: str,
+        attn: nn.Module,
+        mlp: nn.Module,
         width: int,
-        num_heads: int,
         *,
-        activation: Activation,
         eps: float,
         **factory: Unpack[Factory],
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps, **factory)
-        self.attn = Attention(Site(f"{name}.attn", "self"), width, num_heads, **factory)
+        self.attn = attn
         self.norm2 = nn.LayerNorm(width, eps=eps, **factory)
-        self.mlp = MLP(width, activation, **factory)
+        self.mlp = mlp
 
     def forward(self, x_BND: Tensor, mask: Tensor | None) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
@@ -126,17 +184,31 @@ class Block(nn.Module):
         return x_BND + self.mlp(self.norm2(x_BND))
 
 
-class PatchEmbed(nn.Module):
-    """Images (B, 3, S, S) -> one token per patch (B, P, D), row by row."""
+def plain_attention(name: str, width: int, num_heads: int, **factory: Unpack[Factory]) -> Attention:
+    """Attention whose queries, keys and values all have a bias; `name` is that in its network."""
+    qkv = nn.Linear(width, 3 * width, **factory)
+    return Attention(Site(name, "self"), width, num_heads, qkv, **factory)
 
-    def __init__(self, config: ViTConfig, **factory: Unpack[Factory]) -> None:
-        super().__init__()
-        size = config.patch_size
-        self.proj = nn.Conv2d(3, config.width, size, stride=size, **factory)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
-        return self.proj(images).flatten(2).transpose(1, 2)
+def plain_block(
+    name: str,
+    width: int,
+    num_heads: int,
+    *,
+    activation: Activation,
+    eps: float,
+    **factory: Unpack[Factory],
+) -> Block:
+    """The block of ViT and GPT-2: plain attention, and an MLP four times as wide.
+
+    Args:
+        name: of the block in its network, for its attention site.
+        width, num_heads: D and H.
+        activation: of the MLP.
+        eps: of the norms.
+    """
+    attn = plain_attention(f"{name}.attn", width, num_heads, **factory)
+    return Block(attn, MLP(width, 4 * width, activation, **factory), width, eps=eps, **factory)
 
 
 class ImageFeatures(NamedTuple):
@@ -152,15 +224,14 @@ class ViT(Checkpointed):
     def __init__(self, config: ViTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.config = config
-        self.cls_token = nn.Parameter(torch.empty(1, 1, config.width, **factory))
-        self.pos_embed = nn.Parameter(
-            torch.empty(1, 1 + config.num_patches, config.width, **factory)
-        )
-        self.patch_embed = PatchEmbed(config, **factory)
+        width = config.width
+        self.cls_token = nn.Parameter(torch.empty(1, 1, width, **factory))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + config.num_patches, width, **factory))
+        self.patch_embed = PatchEmbed((config.patch_size,) * 2, width, bias=True, **factory)
         self.blocks = nn.ModuleList(
-            Block(
+            plain_block(
                 f"blocks.{i}",
-                config.width,
+                width,
                 config.num_heads,
                 activation=F.gelu,
                 eps=config.eps,
@@ -168,7 +239,7 @@ class ViT(Checkpointed):
             )
             for i in range(config.num_layers)
         )
-        self.norm = nn.LayerNorm(config.width, eps=config.eps, **factory)
+        self.norm = nn.LayerNorm(width, eps=config.eps, **factory)
         if self.cls_token.device.type != "meta":
             self.reset_parameters()
 

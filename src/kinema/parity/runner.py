@@ -23,6 +23,7 @@ Adapter = Callable[[Case], Mapping[str, Tensor]]
 
 # Where the adapters of a network live; imported when a case asks for them.
 NETWORKS = {
+    "00-metrics": "kinema.parity.metrics",
     "05-ltx-video": "kinema.parity.ltx_video",
     "07-video2music": "kinema.parity.video2music",
     "18-stream": "kinema.parity.stream",

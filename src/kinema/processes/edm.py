@@ -19,7 +19,7 @@ from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes import conversions, samplers, schedules
 from kinema.processes.conversions import per_sample
-from kinema.processes.process import Fraction, Guidance, Predict, Process, mean_error
+from kinema.processes.process import Errors, Fraction, Guidance, Predict, Process
 
 STABLE_DIFFUSION = schedules.stable_diffusion(schedules.TRAINING_STEPS).flip(0)  # rising
 
@@ -117,30 +117,16 @@ class EDM(Process):
 
         return denoise
 
-    def loss_at(
-        self,
-        predict: Predict,
-        x0: Tensor,
-        conditions: Conditions,
-        noise: Noise,
-        sigma: Tensor,
-        strength: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss at levels sigma (B,): the mean of (D - x0)^2 / c_out^2 (eq. 8).
-
-        Given tokens are as `Process` has it, of strengths below 1: the network is told ln(sigma).
-
-        Returns:
-            The loss, and logs: ``loss``, and ``trivial``, that of the network F = 0.
-        """
-        sigma = self.times_of_tokens(sigma, strength)
+    def errors(
+        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, sigma: Tensor
+    ) -> Errors:
+        """(D - x0)^2 / c_out^2 at levels sigma (B,) or (B, N) above 0 (eq. 8)."""
         x0 = x0.float()
         x = x0 + per_sample(sigma, x0) * noise.normal(x0.shape, "eps").to(x0)
         skip, out, inner, c_noise = self._scaling(sigma, x)
         target = (x0 - skip * x) / out
-        loss = mean_error(predict(inner * x, c_noise, conditions).float(), target, strength)
-        trivial = mean_error(torch.zeros_like(target), target, strength)
-        return loss, {"loss": loss.detach(), "trivial": trivial}
+        prediction = predict(inner * x, c_noise, conditions).float()
+        return Errors((prediction - target).square(), target.square())
 
     def velocity(
         self, predict: Predict, conditions: Conditions, guidance: Guidance

@@ -15,14 +15,7 @@ from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes import conversions, samplers
 from kinema.processes.conversions import per_sample
-from kinema.processes.process import (
-    Fraction,
-    Guidance,
-    Predict,
-    Process,
-    Times,
-    mean_error,
-)
+from kinema.processes.process import Errors, Fraction, Guidance, Predict, Process, Times
 from kinema.processes.schedules import TokenShift
 
 ENDS = (-2.5758, 3.0902)  # normals of which 0.5 % lie below and 0.1 % above
@@ -52,27 +45,14 @@ class Flow(Process):
         """The time at which noise makes up a fraction of the state: the fraction itself."""
         return fraction
 
-    def loss_at(
-        self,
-        predict: Predict,
-        x0: Tensor,
-        conditions: Conditions,
-        noise: Noise,
-        t: Tensor,
-        strength: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss at times t (B,) or (B, N), with given tokens as `Process` has it.
-
-        Returns:
-            The loss, and logs: ``loss``, and ``trivial``, the error of the predictor v = 0.
-        """
-        t = self.times_of_tokens(t, strength)
+    def errors(
+        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, t: Tensor
+    ) -> Errors:
+        """(v - (eps - x0))^2 at times t (B,) or (B, N)."""
         eps = noise.normal(x0.shape, "eps").to(x0)
         target = (eps - x0).float()
         v = predict(self._mix(x0, t, eps), t, conditions).float()
-        loss = mean_error(v, target, strength)
-        trivial = mean_error(torch.zeros_like(target), target, strength)
-        return loss, {"loss": loss.detach(), "trivial": trivial}
+        return Errors((v - target).square(), target.square())
 
     def velocity(
         self, predict: Predict, conditions: Conditions, guidance: Guidance

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kinema.condition import Conditions
@@ -31,6 +29,18 @@ class Guidance(Protocol):
     def __call__(
         self, predict: Predict, x: Tensor, time: Tensor, conditions: Conditions, step: int
     ) -> Tensor: ...
+
+
+class Errors(NamedTuple):
+    """Squared errors (B, ...), weighted as in the loss, which is their mean.
+
+    Attributes:
+        own: of the network.
+        trivial: of one that gives 0.
+    """
+
+    own: Tensor
+    trivial: Tensor
 
 
 Times = Callable[[Tensor, Noise], Tensor]
@@ -59,21 +69,10 @@ class Process:
         """The time where noise makes up a fraction, in [0, 1), of the state."""
         raise NotImplementedError
 
-    def loss_at(
-        self,
-        predict: Predict,
-        x0: Tensor,
-        conditions: Conditions,
-        noise: Noise,
-        time: Tensor,
-        strength: Tensor | None = None,
-        /,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and logs: ``loss``, and ``trivial``, the loss of a network that gives 0.
-
-        With `strength`, (B, N) in [0, 1], some tokens of x0 (B, N, ...) are given: noise makes up
-        at most 1 - strength of them, and where it is above 0 they take no part in the loss.
-        """
+    def errors(
+        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, time: Tensor, /
+    ) -> Errors:
+        """What a network gets wrong at times (B,), or (B, N) one per token of x0 (B, N, ...)."""
         raise NotImplementedError
 
     def velocity(
@@ -99,23 +98,20 @@ class Process:
         """
         raise NotImplementedError
 
+    def loss_at(
+        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise, time: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss at times; logs: ``loss``, and ``trivial``, that of a network that gives 0."""
+        errors = self.errors(predict, x0, conditions, noise, time)
+        loss = errors.own.mean()
+        return loss, {"loss": loss.detach(), "trivial": errors.trivial.mean()}
+
     def loss(
-        self,
-        predict: Predict,
-        x0: Tensor,
-        conditions: Conditions,
-        noise: Noise,
-        strength: Tensor | None = None,
+        self, predict: Predict, x0: Tensor, conditions: Conditions, noise: Noise
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss at times to train at; see `loss_at`."""
         time = self.times(x0, noise).to(x0.device)
-        return self.loss_at(predict, x0, conditions, noise, time, strength)
-
-    def times_of_tokens(self, time: Tensor, strength: Tensor | None) -> Tensor:
-        """Times as they are, or (B, N), no later than the strength of each token allows."""
-        if strength is None:
-            return time
-        return torch.minimum(time.view(len(time), -1), self.level(1 - strength))
+        return self.loss_at(predict, x0, conditions, noise, time)
 
     def sample(
         self,
@@ -131,15 +127,3 @@ class Process:
         """Integrates from ``sigmas[0]`` to ``sigmas[-1]`` with Euler's rule; shape of x."""
         velocity = self.velocity(predict, conditions, guidance)
         return samplers.euler(velocity, x, sigmas, hooks=hooks, callback=callback)
-
-
-def mean_error(prediction: Tensor, target: Tensor, strength: Tensor | None) -> Tensor:
-    """The mean squared error; with the strengths (B, N) of tokens, over those that are not given.
-
-    Every row (B, N, ...) counts as much, however many of its tokens are given.
-    """
-    if strength is None:
-        return F.mse_loss(prediction, target)
-    free = strength == 0
-    errors = (prediction - target).flatten(2).masked_fill(~free[..., None], 0).square().mean(2)
-    return (errors.sum(1) / free.sum(1)).mean()

@@ -15,7 +15,7 @@ def load(name: str, *, device: str = "cpu", dtype: Any = None) -> Any:
     Args:
         name: ``ltx_video:shapes``, ``stream``, or ``ltx_video@runs/generator/model.safetensors``.
         device: where to put the networks.
-        dtype: of the weights in memory; float32 unless told otherwise.
+        dtype: of the weights in memory, as `Model.from_pretrained` takes it.
 
     Raises:
         InputError: there is no such system, tag or file, or the file holds something else.

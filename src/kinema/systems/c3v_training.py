@@ -114,12 +114,12 @@ def objective(model: C3V, recipe: PriorRecipe) -> DenoisingObjective:
     return DenoisingObjective(networks, predict="prior", process=model.process, prepare=rows)
 
 
-def prepare_batch(model: C3V, text_drop: float, batch: Batch, noise: Noise) -> list[Prepared]:
+def prepare_batch(model: C3V, text_drop: float, batch: Batch, noise: Noise) -> Prepared:
     """Tokens of pictures under their prompts, some of which are dropped."""
     prompts = drop_texts(batch["prompts"], noise, drop=text_drop)
     pictures = batch["pictures"].to(model.device)
     tokens = patchify(pictures[:, :, None], size=model.config.pictures.patch)
-    return [Prepared(x0=tokens, conditions=prepare(model, prompts), noise=noise)]
+    return Prepared(x0=tokens, conditions=prepare(model, prompts), noise=noise)
 
 
 def data(model: C3V, recipe: PriorRecipe, world: str) -> tuple[Source, Source]:

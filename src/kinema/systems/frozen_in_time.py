@@ -3,7 +3,7 @@
 Authors' code: github.com/m-bain/frozen-in-time (MIT). A text encoder and a space-time ViT put texts
 and clips into one space; a picture is a clip of one frame. What is verified is in the card.
 
-Letters: B batch, F frames, E width of the embeddings.
+Letters: B batch, F frames, S side of a frame, E width of the embeddings.
 """
 
 from __future__ import annotations
@@ -27,18 +27,11 @@ from kinema.media.pixels import cover
 from kinema.media.reading import probe, read_frames
 from kinema.networks.space_time_vit import SpaceTimeViT, fit_frames
 from kinema.sample import Folder, Table, Text
-from kinema.systems.frozen_in_time_config import (
-    FrozenInTimeConfig,
-    Projections,
-    full,
-    nano,
-    tiny,
-)
-from kinema.systems.frozen_in_time_index import Index
+from kinema.systems.frozen_in_time_config import PRESETS, FrozenInTimeConfig, Projections
+from kinema.systems.frozen_in_time_index import Index, files_of
 from kinema.systems.frozen_in_time_training import CLIP_FRAMES, STAGES, clip_size
 from kinema.systems.model import Model, Part
 from kinema.systems.system import Job
-from kinema.training.contrastive import cosines
 from kinema.weights.digest import digest
 
 CARD = Card(
@@ -70,11 +63,6 @@ CARD = Card(
 )
 # Of ImageNet's pixels in [0, 1].
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-ENDINGS = (
-    *(".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ogv", ".webm", ".wmv"),
-    *(".bmp", ".jpeg", ".jpg", ".png", ".webp"),
-)
-WORLD_SHEET = "contact_sheet.png"  # beside drawn clips, no clip itself
 
 
 class FrozenInTime(Model):
@@ -82,7 +70,7 @@ class FrozenInTime(Model):
 
     CARD = CARD
     CONFIG = FrozenInTimeConfig
-    PRESETS: ClassVar = {preset.__name__: preset for preset in (full, tiny, nano)}
+    PRESETS = PRESETS
     STAGES = STAGES
     JOBS: ClassVar = {
         "index": Job(takes={"clips": Folder}, gives={"index": Index}),
@@ -118,10 +106,7 @@ class FrozenInTime(Model):
     def run_index(self, inputs: Mapping[str, Folder], seed: int) -> dict[str, Index]:
         """Embeds every video and picture in a folder and below it, in the order of their names."""
         folder = inputs["clips"].path
-        found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS)
-        paths = [path for path in found if path.name != WORLD_SHEET]
-        if not paths:
-            raise InputError(f"{folder} holds no video or picture; name a folder that does")
+        paths = files_of(folder)
         rows = [self.embed_clips(self.look(path)[None]) for path in paths]
         files = tuple(path.relative_to(folder).as_posix() for path in paths)
         embeddings = torch.cat(rows).float().cpu().numpy()
@@ -133,13 +118,7 @@ class FrozenInTime(Model):
         index, query = inputs["index"], inputs["query"].text
         if index.model != digest(self.parts):
             raise InputError("the index was made by another model; index the clips with this one")
-        text = self.embed_texts([query]).float().cpu()
-        scores = cosines(text, torch.from_numpy(index.embeddings))[0]
-        order = scores.sort(descending=True, stable=True).indices[: self.config.shown].tolist()
-        rows = tuple(
-            (rank, round(float(scores[i]), 6), index.files[i]) for rank, i in enumerate(order, 1)
-        )
-        return {"ranking": Table(("rank", "cosine", "file"), rows)}
+        return {"ranking": index.ranking(self.embed_texts([query]).float(), self.config.shown)}
 
     def start_from(self, other: Model, roles: tuple[str, ...]) -> None:
         """As for every model, but the other one may read another number of frames.
@@ -147,9 +126,8 @@ class FrozenInTime(Model):
         Temporal positions are then cut, or grow as the configuration says.
         """
         ours, theirs = self.config.video, other.config.video
-        if "video" in roles and ours == replace(
-            theirs, num_frames=ours.num_frames, time_init=ours.time_init
-        ):
+        same = replace(theirs, num_frames=ours.num_frames, time_init=ours.time_init)
+        if "video" in roles and ours == same:
             state = other.parts["video"].state_dict()
             table = state["temporal_embed"]
             state["temporal_embed"] = fit_frames(table, ours.num_frames, self.config.growth)

@@ -115,3 +115,6 @@ def nano() -> FrozenInTimeConfig:
         video=replace(base.video, width=24, num_layers=2, num_heads=2),
         projections=ProjectionsConfig(text_width=16, video_width=24, width=16),
     )
+
+
+PRESETS = {preset.__name__: preset for preset in (full, tiny, nano)}

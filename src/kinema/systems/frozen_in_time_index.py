@@ -1,4 +1,4 @@
-"""An index of clips: what a model saw in each file, so that texts can be compared with it later.
+"""An index of clips: what a model saw in each file of a folder, to be compared with texts later.
 
 Paper, code and licence: see `frozen_in_time.py`. Letters: N files, E width of the embeddings.
 """
@@ -12,12 +12,30 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from kinema.data.media_folder import CLIPS, PICTURES
 from kinema.errors import InputError
-from kinema.sample import expect_array
+from kinema.sample import Table, expect_array
+from kinema.training.contrastive import cosines
 from kinema.weights.files import open_checkpoint, read_finite, save
+from kinema.worlds.folder import SHEET
 
 KIND = "kinema index of clips"
+ENDINGS = (*CLIPS, *PICTURES, ".bmp", ".mpg", ".ogv", ".wmv")
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every video and picture in a folder and below it, by name, but no contact sheet.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS)
+    paths = [path for path in found if path.name != SHEET]
+    if not paths:
+        raise InputError(f"{folder} holds no video or picture; name a folder that does")
+    return paths
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +58,20 @@ class Index:
 
     def __str__(self) -> str:
         return f"{len(self.files)} files, {self.embeddings.shape[1]} numbers each"
+
+    def ranking(self, text: Tensor, count: int) -> Table:
+        """The files nearest to the embedding (1, E) of a text, with cosines, the nearest first.
+
+        Args:
+            text: float32.
+            count: how many lines at most.
+        """
+        scores = cosines(text.cpu(), torch.from_numpy(self.embeddings))[0]
+        order = scores.sort(descending=True, stable=True).indices[:count].tolist()
+        rows = tuple(
+            (rank, round(float(scores[i]), 6), self.files[i]) for rank, i in enumerate(order, 1)
+        )
+        return Table(("rank", "cosine", "file"), rows)
 
     @classmethod
     def given(cls, value: str) -> Self:

@@ -106,6 +106,9 @@ def nano() -> GR1Config:
     )
 
 
+PRESETS = {preset.__name__: preset for preset in (full, tiny, nano)}
+
+
 @config
 class VideoRecipe(Recipe):
     """Numbers of the stage `video`.

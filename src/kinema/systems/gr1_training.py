@@ -22,6 +22,7 @@ from kinema.networks.gr1 import GR1TransformerConfig
 from kinema.networks.patch_decoder import normalized, to_images, to_patches
 from kinema.noise import Noise
 from kinema.systems.gr1_config import POLICY, VIDEO, PolicyRecipe, VideoRecipe
+from kinema.systems.gr1_episodes import table, trial
 from kinema.systems.gr1_observations import felt, images, pixels, wide
 from kinema.training.imitation import FramePrediction, Imitation
 from kinema.training.objective import Batch
@@ -34,15 +35,7 @@ if TYPE_CHECKING:
 
 ON_A_SHEET = 4
 TRAINS = ("text", "image", "policy")
-# What films leave untouched: they have one camera, no states and no actions.
-BLIND = {
-    "*.policy.embed_*_state.*": "films have no states",
-    "*.policy.embed_state.*": "films have no states",
-    "*.policy.embed_hand_*": "films have one camera",
-    "*.policy.obs_hand_queries.weight": "films have one camera",
-    "*.policy.action_queries.weight": "films have no actions",
-    "*.policy.pred_*": "films have no actions",
-}
+FILMS = "films"  # before the names of what learns from them: the card says what they do not reach
 
 
 class Windows:
@@ -92,19 +85,6 @@ def at_end(x: Tensor, length: int) -> Tensor:
     return F.pad(x, (0, 0) * (x.ndim - 1) + (0, length - len(x)))
 
 
-def table(model: GR1, split: Split, seed: int) -> Tabletop:
-    """The table of a split, with pictures of the model's size."""
-    side, rollout = model.config.policy.image_size, model.config.rollout
-    return Tabletop(
-        seed=seed,
-        split=split,
-        num_frames=rollout.steps,
-        height=side,
-        width=side,
-        fps=rollout.fps,
-    )
-
-
 def windows(model: GR1, recipe: VideoRecipe, world: str, *, split: Split) -> tuple[Source, Source]:
     """Episodes of one split; held out are robots on grounds of their own."""
     if not 0 < recipe.ahead < model.config.policy.max_steps:
@@ -117,24 +97,32 @@ def windows(model: GR1, recipe: VideoRecipe, world: str, *, split: Split) -> tup
     return train, Windows(sizes, table(model, "held_out", 1), episodes=recipe.held_out)
 
 
-def shared(model: GR1, recipe: VideoRecipe) -> dict[str, Any]:
-    """What both objectives are told."""
-    return {
-        "trained": [role for role in TRAINS if role not in recipe.frozen],
-        "ahead": recipe.ahead,
-        "patch_size": model.config.policy.patch_size,
-    }
-
-
 def video_objective(model: GR1, recipe: VideoRecipe) -> FramePrediction:
     """Frames to come, from language and one camera alone."""
-    return FramePrediction(dict(model.parts), predict=model.foresee, **shared(model, recipe))
+    return FramePrediction(
+        {FILMS: model.parts},
+        trained=[f"{FILMS}.{role}" for role in trained(recipe)],
+        predict=model.foresee,
+        ahead=recipe.ahead,
+        patch_size=model.config.policy.patch_size,
+    )
 
 
 def policy_objective(model: GR1, recipe: PolicyRecipe) -> Imitation:
     """Actions, and frames of both cameras."""
-    given = {"weights": recipe.weights, **shared(model, recipe)}
-    return Imitation(dict(model.parts), predict=model.imitate, **given)
+    return Imitation(
+        dict(model.parts),
+        trained=trained(recipe),
+        predict=model.imitate,
+        weights=recipe.weights,
+        ahead=recipe.ahead,
+        patch_size=model.config.policy.patch_size,
+    )
+
+
+def trained(recipe: VideoRecipe) -> list[str]:
+    """The roles that a recipe does not freeze."""
+    return [role for role in TRAINS if role not in recipe.frozen]
 
 
 def video_sheet(model: GR1, held_out: Batch, path: Path) -> None:
@@ -152,8 +140,8 @@ def video_sheet(model: GR1, held_out: Batch, path: Path) -> None:
 
 def policy_sheet(model: GR1, held_out: Batch, path: Path) -> None:
     """What the policy does in scenes that it has not seen."""
-    trials = [model.attempt(seed, None) for seed in range(ON_A_SHEET)]
-    clips = [Clip(trial.frames, model.config.rollout.fps) for trial in trials]
+    trials = [trial(model, seed, None) for seed in range(ON_A_SHEET)]
+    clips = [Clip(made.frames, model.config.rollout.fps) for made in trials]
     labels = [f"{t.instruction}: {'done' if t.success else 'not done'}" for t in trials]
     write_contact_sheet(path, clips, labels, columns=1, frames_per_clip=10, overwrite=True)
 
@@ -166,7 +154,6 @@ STAGES = {
         data=partial(windows, split="video"),
         sheet=video_sheet,
         worlds=("tabletop",),
-        dead=BLIND,
     ),
     "policy": Stage(
         trains=TRAINS,

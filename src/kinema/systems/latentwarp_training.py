@@ -21,6 +21,7 @@ from kinema.noise import Noise
 from kinema.training.captions import drop_texts
 from kinema.training.denoising import DenoisingObjective, Prepared, TextRecipe
 from kinema.training.objective import Batch
+from kinema.training.recipe import UNCLIPPED
 from kinema.training.sheets import draw_sheet
 from kinema.training.stage import Stage
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 ON_A_SHEET = 6
 FULL_EDGE = 0.5  # a step of this much light between neighbors is an edge of strength 1
 
-
+# Rate, and that no gradient is clipped, as in the training of ControlNet (arXiv 2302.05543), by the
+# authors' tutorial; a picture at a time, which one accelerator holds.
 FULL = TextRecipe(
     steps=100_000,
     batch_size=32,
@@ -38,6 +40,7 @@ FULL = TextRecipe(
     learning_rate=1e-5,
     warmup=500,
     decay=0.1,
+    clip_norm=UNCLIPPED,
     precision="bfloat16",
     text_drop=0.1,
 )
@@ -46,6 +49,7 @@ TINY = replace(
     steps=2000,
     batch_size=16,
     accumulate=1,
+    clip_norm=1.0,
     learning_rate=1e-3,
     warmup=100,
     decay=0.5,
@@ -75,16 +79,14 @@ def objective(model: LatentWarp, recipe: TextRecipe) -> DenoisingObjective:
     return DenoisingObjective(networks, predict="unet", process=model.process, prepare=prepare)
 
 
-def prepare_batch(
-    model: LatentWarp, text_drop: float, batch: Batch, noise: Noise
-) -> list[Prepared]:
+def prepare_batch(model: LatentWarp, text_drop: float, batch: Batch, noise: Noise) -> Prepared:
     """Latents of pictures, their edges, and their captions, some of which are dropped."""
     prompts = drop_texts([said[0] for said in batch["captions"]], noise, drop=text_drop)
     pixels = batch["clips"].to(model.device)
     with torch.no_grad():
         latents = model.vae.encode(pixels)
     conditions = model.prepare(prompts, edges(pixels))
-    return [Prepared(x0=latents, conditions=conditions, noise=noise)]
+    return Prepared(x0=latents, conditions=conditions, noise=noise)
 
 
 def data(model: LatentWarp, recipe: TextRecipe, world: str) -> tuple[Source, Source]:

@@ -35,7 +35,9 @@ from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
 from kinema.processes.process import Guidance
 from kinema.processes.steps import Callback
-from kinema.systems.image_to_video import ImageToVideo, Keyframe, check_keyframes
+from kinema.systems import ltx_video_given
+from kinema.systems.image_to_video import ImageToVideo
+from kinema.systems.keyframes import Keyframe, check_keyframes
 from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling
 from kinema.systems.ltx_video_finetuning import FINETUNE
 from kinema.systems.ltx_video_keyframes import place
@@ -93,6 +95,7 @@ class LTXVideo(ImageToVideo):
         "transformer.": Layout("transformer", ltx_transformer.DIFFUSERS),
         "diffusion_model.": Layout("transformer", ltx_transformer.OFFICIAL),
     }
+    STILLS = ltx_video_given.STILLS
     config: LTXVideoConfig
     text = Part(build_text)
     transformer = Part(LTXTransformer)
@@ -139,6 +142,10 @@ class LTXVideo(ImageToVideo):
         pixel = torch.cat((clip, own), 2).float()
         pixel[:, 0] /= fps
         return Conditions({"text": text, "positions": Grid(x=pixel)})
+
+    def encoded(self, clips: Tensor, samples: Sequence[int]) -> dict[str, Tensor]:
+        """Latents of clips, and of single frames; see `ltx_video_given.encode`."""
+        return ltx_video_given.encode(self, clips, samples)
 
     def guidance(self, sampling: Sampling) -> Guidance:
         """Classifier-free and spatio-temporal guidance with rescaling."""

@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinema.data.buckets import Bucket, Shaper
-from kinema.data.media_folder import is_media_folder, read_folder
-from kinema.errors import InputError
 from kinema.networks.word_encoder import WordEncoder
-from kinema.systems.ltx_video_keyframes import STILLS
 from kinema.systems.ltx_video_recipes import GeneratorRecipe
-from kinema.training.clip_folder import encode_folder
+from kinema.training.clip_folder import encode_folder, find_clips
 
 if TYPE_CHECKING:
     from kinema.systems.ltx_video import LTXVideo
@@ -37,35 +34,23 @@ def prepare_clips(
         InputError: nothing was named, or files of the folder cannot be used; each is named in the
             log.
     """
-    if named is None:
-        raise InputError(
-            "this stage trains on latents: pass --data FOLDER that `kinema encode` wrote, or a "
-            "folder of clips with captions"
-        )
-    if is_latents(named) or not is_media_folder(named):
+    clips = find_clips(named, captioned=True)
+    if clips is None:
         return named
-    into = folder / "latents"
-    files, faults = read_folder(named)
-    learn_words(model, [caption for file in files for caption in file.captions])
+    learn_words(model, [caption for file in clips.files for caption in file.captions])
     size = model.config.sampling
-    encode_folder(
+    return encode_folder(
+        model.encoded,
         model.codec,
-        files,
-        faults,
+        clips,
         folder,
-        into,
         shaper=Shaper(Bucket(size.num_frames, size.height, size.width), model.codec.stride),
         fps=size.fps,
-        stills=STILLS,
+        stills=model.STILLS,
+        pictures=True,
         check_caption=lambda caption: model.text.ids([caption]),
         skip_broken=recipe.skip_broken,
     )
-    return str(into)
-
-
-def is_latents(named: str) -> bool:
-    """Whether `kinema encode` wrote a folder."""
-    return (Path(named) / "train" / "index.json").is_file()
 
 
 def learn_words(model: LTXVideo, texts: Sequence[str]) -> tuple[str, ...]:

@@ -10,19 +10,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kinema.data.batches import Mixture, Source
-from kinema.errors import InputError
+from kinema.data.batches import Source
 from kinema.networks.word_encoder import WordEncoder
 from kinema.nn import lora
 from kinema.systems.ltx_video_clips import prepare_clips
 from kinema.systems.ltx_video_finetuning_recipes import RECIPES, FinetuneRecipe
-from kinema.systems.ltx_video_replay import known, write_known
+from kinema.systems.ltx_video_given import GivenFrames
+from kinema.systems.ltx_video_replay import write_known
 from kinema.systems.ltx_video_training import (
     generator_data,
     generator_objective,
     generator_sheet,
 )
-from kinema.training.denoising import DenoisingObjective
+from kinema.training import finetuning
 from kinema.training.objective import Batch
 from kinema.training.stage import Stage
 
@@ -32,28 +32,22 @@ if TYPE_CHECKING:
 ADAPTED = ("transformer_blocks.*.to_*", "transformer_blocks.*.ff.net.*")
 
 
-def prepare(model: LTXVideo, recipe: FinetuneRecipe, named: str | None, folder: Path) -> str | None:
+def prepare(model: LTXVideo, recipe: FinetuneRecipe, named: str | None, folder: Path) -> str:
     """As `prepare_clips`; new words get adapters, and reminders are drawn or made.
 
     Raises:
         InputError: nothing to train on was named, or files or reminders cannot be used.
     """
-    if named is None or not Path(named).is_dir():
-        missing = "name what to learn from" if named is None else f"there is no folder {named}"
-        raise InputError(f"{missing}: --data FOLDER with clips and captions")
     count = len(words_of(model))
-    into = prepare_clips(model, recipe, named, folder)
-    if into == named:
-        if recipe.replay:
-            raise InputError(f"{named} holds latents, into which recipe.replay mixes nothing")
-        return named
+    into, lacking = finetuning.prepare(
+        recipe, named, lambda: prepare_clips(model, recipe, named, folder)
+    )
     new = words_of(model)[count:]
     if recipe.lora and new:
         assert isinstance(model.text, WordEncoder)
         lora.attach_rows(model.text.words, len(new))
-    if recipe.replay:
-        assert into is not None, "a folder was named"
-        write_known(model, recipe, Path(into), clips=named, new=new)
+    if lacking:
+        write_known(model, recipe, Path(into), clips=str(named), new=new)
     return into
 
 
@@ -62,22 +56,17 @@ def words_of(model: LTXVideo) -> tuple[str, ...]:
     return model.text.config.vocabulary if isinstance(model.text, WordEncoder) else ()
 
 
-def objective(model: LTXVideo, recipe: FinetuneRecipe) -> DenoisingObjective:
+def objective(model: LTXVideo, recipe: FinetuneRecipe) -> GivenFrames:
     """As the generator's; with adapters nothing else is trained."""
     made = generator_objective(model, recipe)
-    if recipe.lora:
-        lora.attach(model.transformer, ADAPTED, rank=recipe.lora, seed=0)
-        made.players = {"generator": (lora.TRAINED,)}
+    finetuning.adapt(made, model.transformer, ADAPTED, recipe)
     return made
 
 
 def data(model: LTXVideo, recipe: FinetuneRecipe, folder: str) -> tuple[Source, Source]:
     """As the generator's, with reminders in a share of the steps."""
     source, unseen = generator_data(model, recipe, folder)
-    if not recipe.replay:
-        return source, unseen
-    other, size = known(model, recipe, Path(folder)), recipe.batch_size
-    return Mixture(source, other, share=recipe.replay, batch_size=size), unseen
+    return finetuning.with_reminders(source, model.codec, recipe, folder), unseen
 
 
 def sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
@@ -95,5 +84,4 @@ FINETUNE = Stage(
     sheet=sheet,
     latents_of="codec",
     starts_from=("generator",),
-    overfits_to=1.0,
 )

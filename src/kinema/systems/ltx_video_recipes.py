@@ -63,9 +63,11 @@ class GeneratorRecipe(TextRecipe):
             raise InputError(f"given_level must lie in [0, 1), not be {self.given_level}")
 
 
+# Batches of the published sizes are split into single clips, of which one accelerator holds one.
 FULL_CODEC = CodecRecipe(
     steps=200_000,
     batch_size=64,
+    accumulate=64,
     learning_rate=1e-4,
     held_out=16,
     loss=VAEGANWeights(wavelet=0.5, kl=1e-4, gan=0.01, gan_from=50_000, critic_width=64),
@@ -73,7 +75,7 @@ FULL_CODEC = CodecRecipe(
     crop=256,
 )
 SHAPES_CODEC = CodecRecipe(
-    steps=7_500,
+    steps=20_000,
     batch_size=8,
     optimizer="muon",
     learning_rate=1.5e-3,
@@ -82,7 +84,7 @@ SHAPES_CODEC = CodecRecipe(
     precision="bfloat16",
     save_every=500,
     held_out=16,
-    loss=VAEGANWeights(wavelet=0.2, kl=3e-4, gan=0.002, gan_from=6500, critic_width=16),
+    loss=VAEGANWeights(wavelet=0.2, kl=3e-4, gan=0.002, gan_from=19_000, critic_width=16),
     frames=9,
     crop=48,
 )
@@ -104,7 +106,7 @@ CODEC = {
 
 SHAPES_REFINE = replace(
     SHAPES_CODEC,
-    steps=4_500,
+    steps=6_000,
     batch_size=2,
     learning_rate=6e-4,
     warmup=20,
@@ -117,7 +119,15 @@ SHAPES_REFINE = replace(
 REFINE = {
     **dict.fromkeys(
         PUBLISHED,
-        replace(FULL_CODEC, steps=20_000, batch_size=16, learning_rate=5e-5, warmup=100, decay=1.0),
+        replace(
+            FULL_CODEC,
+            steps=20_000,
+            batch_size=16,
+            accumulate=16,
+            learning_rate=5e-5,
+            warmup=100,
+            decay=1.0,
+        ),
     ),
     "shapes": SHAPES_REFINE,
     "tiny": replace(SHAPES_REFINE, steps=700, loss=TINY_CODEC.loss, frames=17, crop=48),
@@ -146,6 +156,7 @@ GENERATOR = {
         GeneratorRecipe(
             steps=500_000,
             batch_size=1024,
+            accumulate=1024,
             learning_rate=1e-4,
             precision="bfloat16",
             text_drop=0.1,

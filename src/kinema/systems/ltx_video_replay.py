@@ -12,30 +12,24 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinema.config import to_dict
 from kinema.data import latents
-from kinema.data.latents import Encoded, LatentCache, LatentKey, in_batches
+from kinema.data.latents import Encoded, LatentKey, in_batches
 from kinema.data.media_folder import read_folder
 from kinema.errors import InputError
 from kinema.noise import Noise
-from kinema.systems.ltx_video_clips import is_latents
 from kinema.systems.ltx_video_finetuning_recipes import MODEL, FinetuneRecipe
-from kinema.systems.ltx_video_keyframes import STILLS
 from kinema.training.clip_folder import shown
-from kinema.training.encode import encode_world, latent_key
+from kinema.training.finetuning import AT_ONCE, KNOWN, draw_known
 from kinema.weights.digest import digest
-from kinema.worlds import load as load_world
 
 if TYPE_CHECKING:
     from kinema.systems.ltx_video import LTXVideo
 
 LOGGER = logging.getLogger(__name__)
-KNOWN = "known"
-AT_ONCE = 8  # clips that are made or encoded together
 SAMPLES = 1_000_000  # the noise of reminders begins here: nobody's seed makes the same clips
 
 
@@ -53,7 +47,9 @@ def prompts_of(
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {recipe.replay_prompts}: {error}") from error
     else:
-        captions = [caption for file in read_folder(named)[0] for caption in file.captions]
+        captions = [
+            caption for file in read_folder(named, captioned=True)[0] for caption in file.captions
+        ]
         lines = [" ".join(w for w in model.text.split(c)[0] if w not in new) for c in captions]
     prompts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not prompts:
@@ -61,21 +57,10 @@ def prompts_of(
     return prompts
 
 
-def known(model: LTXVideo, recipe: FinetuneRecipe, beside: Path) -> LatentCache:
-    """The reminders, as batches.
-
-    Args:
-        beside: the folder of the latents that they are mixed with.
-    """
-    cached = is_latents(recipe.replay_from)
-    place = Path(recipe.replay_from) / "train" if cached else beside / KNOWN
-    return LatentCache(place, codec=digest(model.codec), seed=1)
-
-
 def write_known(
     model: LTXVideo, recipe: FinetuneRecipe, beside: Path, *, clips: str, new: Sequence[str]
 ) -> None:
-    """Draws or makes reminders, unless they are there already or were encoded before.
+    """Draws or makes reminders, unless they are there already.
 
     Args:
         beside: the folder of the latents that they are mixed with.
@@ -85,31 +70,11 @@ def write_known(
     Raises:
         InputError: there is no such world, or no prompt.
     """
-    if is_latents(recipe.replay_from):
-        return
     if recipe.replay_from == MODEL:
         make_known(model, recipe, prompts_of(model, recipe, clips, new), beside / KNOWN)
-    else:
-        draw_known(model, recipe, beside / KNOWN)
-
-
-def draw_known(model: LTXVideo, recipe: FinetuneRecipe, into: Path) -> None:
-    """Latents of clips of the world that the model knows."""
-    size = model.config.sampling
-    names = ("num_frames", "height", "width", "fps")
-    options = {name: getattr(size, name) for name in names}
-    world = load_world(recipe.replay_from, seed=0, split="train", **options)
-    LOGGER.info("replay: %d clips of the world %s", recipe.replay_clips, recipe.replay_from)
-    encode = partial(
-        encode_world,
-        model.codec,
-        world,
-        stills=STILLS,
-        batch_size=AT_ONCE,
-        device=str(model.device),
-    )
-    key = latent_key(model.codec, world, STILLS)
-    latents.write(into, key, recipe.replay_clips, encode, progress=lambda done: None)
+        return
+    size, stills = model.config.sampling, model.STILLS
+    draw_known(model.encoded, model.codec, recipe, str(beside), size=size, stills=stills)
 
 
 def make_known(model: LTXVideo, recipe: FinetuneRecipe, prompts: list[str], into: Path) -> None:

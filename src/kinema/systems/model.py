@@ -7,7 +7,7 @@ the metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
@@ -18,7 +18,8 @@ from kinema.config import from_dict, to_dict
 from kinema.errors import InputError
 from kinema.systems.system import System
 from kinema.training.stage import Stage
-from kinema.weights.files import load_tensors, open_checkpoint, save
+from kinema.weights import lora
+from kinema.weights.files import building, load_tensors, open_checkpoint, save
 from kinema.weights.keymap import KeyMap
 
 N = TypeVar("N")
@@ -45,6 +46,15 @@ class Part(Generic[N]):
         return self if model is None else cast(N, model.parts[self.role])
 
 
+def multiplies_bfloat16(device: torch.device | str) -> bool:
+    """Whether a device has instructions for products in bfloat16; without them it is slow."""
+    kind = torch.device(device).type
+    if kind == "cpu":
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return kind == "cuda" and torch.cuda.is_bf16_supported()
+
+
 class Model(System):
     """A system that has networks.
 
@@ -57,6 +67,10 @@ class Model(System):
     PARTS: ClassVar[Mapping[str, Part[Any]]] = {}
     """By role, in the order of the class."""
     STAGES: ClassVar[Mapping[str, Stage]]
+    STILLS: ClassVar[int] = 0
+    """How many frames of each clip `encoded` keeps beside its latents."""
+    LORA: ClassVar[Mapping[str, lora.Layout]] = {}
+    """{prefix of the names in a file of low-rank adapters: whose layers they are}."""
 
     def __init_subclass__(cls) -> None:
         cls.PARTS = {role: part for role, part in vars(cls).items() if isinstance(part, Part)}
@@ -81,6 +95,11 @@ class Model(System):
         """Where the networks are."""
         return next(self.parts.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights in memory."""
+        return next(self.parts.parameters()).dtype
+
     @classmethod
     def from_pretrained(
         cls,
@@ -94,7 +113,8 @@ class Model(System):
         Args:
             path: a file that `save_pretrained` or a training wrote.
             device: where to put the networks.
-            dtype: of the weights in memory; float32 unless told otherwise.
+            dtype: of the weights in memory; unless told otherwise that of the stored ones where the
+                device multiplies in it, else float32.
 
         Raises:
             InputError: the file is damaged, or belongs to another system.
@@ -102,8 +122,11 @@ class Model(System):
         checkpoint = open_checkpoint(path)
         if checkpoint.metadata.get("system") != cls.CARD.name or checkpoint.config is None:
             raise InputError(f"{path} holds no {cls.CARD.name} model")
-        config: Any = from_dict(cls.CONFIG, checkpoint.config, where=f"config of {path}")
-        model = cls(config, device="meta", dtype=dtype)
+        if checkpoint.metadata.get("dtype") == "bfloat16" and multiplies_bfloat16(device):
+            dtype = dtype or torch.bfloat16
+        with building(checkpoint):
+            config: Any = from_dict(cls.CONFIG, checkpoint.config, where=f"config of {path}")
+            model = cls(config, device="meta", dtype=dtype)
         load_tensors(model.parts, checkpoint.tensors, KeyMap(), where=str(path))
         model.parts.to(device)
         return model
@@ -124,6 +147,7 @@ class Model(System):
         metadata = {
             "system": self.CARD.name,
             "config": json.dumps(to_dict(self.config), sort_keys=True),
+            "dtype": str(dtype or self.dtype).removeprefix("torch."),
         }
         save(path, tensors, metadata, overwrite=overwrite)
 
@@ -138,6 +162,18 @@ class Model(System):
                 raise InputError(f"cannot start from a {role} of another size; use the same preset")
             self.parts[role].load_state_dict(other.parts[role].state_dict())
 
+    def encoded(self, clips: Tensor, samples: Sequence[int]) -> dict[str, Tensor]:
+        """What stages that train on latents read of clips.
+
+        Args:
+            clips: (B, 3, T, H, W) in [-1, 1].
+            samples: a number of each, which whatever is drawn follows.
+
+        Returns:
+            ``latents`` (B, C, t, h, w), and what else they read, (B, ...) by name, on the CPU.
+        """
+        raise NotImplementedError
+
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the encoder under the role ``text`` does not know.
 
@@ -150,6 +186,48 @@ class Model(System):
         if not known:
             raise InputError(f"this model knows no word of the prompt {text[:60]!r}")
         return unknown
+
+    def learn_words(self, embeddings: Mapping[str, Tensor]) -> None:
+        """Gives words these embeddings (D,).
+
+        Raises:
+            InputError: this model reads no words.
+        """
+        raise InputError(f"{self.CARD.name} reads no words, and so cannot learn {[*embeddings]}")
+
+    def merge_lora(self, path: str | Path, *, scale: float) -> None:
+        """Adds the low-rank adapters of a file to the weights; words of the file are learned.
+
+        With the opposite scale the weights are again what they were, up to rounding; words stay.
+
+        Args:
+            path: in the layout of diffusers or ComfyUI.
+            scale: how strongly; 1 is as trained.
+
+        Raises:
+            InputError: the file is none of adapters of this model, or this model takes none.
+        """
+        if not self.LORA:
+            raise InputError(f"{self.CARD.name} takes no low-rank adapters")
+        read = lora.read(path, self.LORA)
+        lora.merge(self.parts, read, scale=scale, where=str(path))
+        if read.words:
+            self.learn_words(read.words)
+
+    def save_lora(self, path: str | Path, *, overwrite: bool) -> None:
+        """Writes the adapters that were trained beside the weights, in the layout of diffusers.
+
+        Args:
+            path: ends in ``.safetensors``.
+            overwrite: whether an existing file is replaced.
+        """
+        tensors, words = self.adapters()
+        lora.write(path, tensors, words=words, overwrite=overwrite)
+
+    def adapters(self) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """The adapters by their names in a file, and the words that were learned with them."""
+        state = self.parts.state_dict()
+        return {name: value for name, value in state.items() if ".lora_" in name}, ()
 
     @staticmethod
     def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -41,7 +41,8 @@ CARD = Card(
     ),
     inferred=("that k = 5 and 50 bins, which the code fixes, are the paper's",),
     deviations=(
-        "frames are embedded by random convolutions, a stand-in for SwAV and DINOv2",
+        "frames are embedded by random convolutions, a stand-in for SwAV and DINOv2; the score"
+        " stream-dinov2 of `kinema score` takes DINOv2, of the middle square of a frame",
         "the variant moment, the standardized third moment, stands beside the published one",
     ),
 )

@@ -5,7 +5,6 @@ Letters: N clips, F frames, H height, W width, D features of a frame.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from kinema.clip import Clip
 from kinema.errors import InputError
+from kinema.media import arrays
+from kinema.metrics.clip_sets import read_array
 from kinema.metrics.stream import FEWEST_FRAMES
-from kinema.sample import expect_array
 
 GIVEN = ("features.npy", "features.npz")
 CLIPS = (".npy", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
@@ -117,20 +117,14 @@ def _features_file(folder: Path) -> Path | None:
 
 def _read_frames(path: Path) -> np.ndarray:
     """(F, H, W, 3) uint8."""
-    if path.suffix.lower() == ".npy":
-        frames = _load(path)
-        expect_array(str(path), frames, np.uint8, "F H W 3", (None, None, None, 3))
-        if not frames.size:
-            raise InputError(f"{path} has no pixel, its shape is {frames.shape}; leave it out")
-    else:
-        frames = Clip.read(path).frames
+    frames = read_array(path) if path.suffix.lower() == ".npy" else Clip.read(path).frames
     _expect_frames(path, len(frames))
     return frames
 
 
 def _read_features(path: Path) -> Tensor:
     """(N, F, D) float32."""
-    x = _load(path)
+    x = arrays.read_array(path)
     if x.ndim != 3 or x.dtype.kind != "f":
         raise InputError(
             f"{path} must hold floats (clips, frames, features), not {x.dtype} {x.shape}"
@@ -140,22 +134,6 @@ def _read_features(path: Path) -> Tensor:
     if not features.isfinite().all():
         raise InputError(f"{path} holds NaN or infinity; embed these frames again")
     return features
-
-
-def _load(path: Path) -> np.ndarray:
-    """The array of a .npy file, or the single one of a .npz file."""
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            names = loaded.files
-            if len(names) == 1:
-                return np.asarray(loaded[names[0]])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as a numpy array: {reason}") from error
-    raise InputError(f"{path} holds {len(names)} arrays; store the features alone")
 
 
 def _to_float(frames: Tensor) -> Tensor:

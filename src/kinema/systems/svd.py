@@ -9,7 +9,7 @@ Letters: B batch, C latent channels, T frames, H, W pixels, h, w latent rows and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,10 +28,13 @@ from kinema.processes.edm import EDM, v_scaling
 from kinema.processes.guidance import Term, linear, rising
 from kinema.processes.process import Guidance
 from kinema.systems.model import Model, Part
-from kinema.systems.svd_conditions import conditions, framed
+from kinema.systems.svd_conditions import STILLS, conditions, encode, framed
 from kinema.systems.svd_config import PRESETS, Sampling, SVDConfig
+from kinema.systems.svd_finetuning import FINETUNE
 from kinema.systems.svd_training import STAGES
 from kinema.systems.system import Job
+from kinema.weights.keymap import KeyMap
+from kinema.weights.lora import Layout
 
 CARD = Card(
     name="svd",
@@ -60,6 +63,7 @@ CARD = Card(
         "the VAE learns from squared error and KL alone, encoder and decoder at once",
         "the motion bucket is the mean change from frame to frame, not optical flow",
         "a clip is decoded at once, not 14 frames a time",
+        "the U-Net learns from modes of the VAE's posteriors, as they are cached, not from draws",
     ),
     dead={
         "*transformer_blocks.0.attn2.to_q.*": "attention to a single token has no choice",
@@ -77,7 +81,9 @@ class SVD(Model):
     JOBS: ClassVar = {"animate": Job(takes={"image": Clip}, gives={"clip": Clip})}
     CONFIG = SVDConfig
     PRESETS = PRESETS
-    STAGES = STAGES
+    STAGES: ClassVar = {**STAGES, "finetune": FINETUNE}
+    STILLS = STILLS
+    LORA: ClassVar = {"unet.": Layout("unet", KeyMap())}  # our names are those of diffusers
     config: SVDConfig
     image = Part(ViT)
     unet = Part(SVDUNet)
@@ -93,6 +99,10 @@ class SVD(Model):
             P_std=self.config.P_std,
             preconditioning=v_scaling,
         )
+
+    def encoded(self, clips: Tensor, samples: Sequence[int]) -> dict[str, Tensor]:
+        """Latents, first frames and motion buckets of clips; see `svd_conditions.encode`."""
+        return encode(self, clips)
 
     def guidance(self, sampling: Sampling) -> Guidance:
         """Classifier-free guidance that grows from frame to frame; the vector is always told."""

@@ -1,8 +1,8 @@
-"""What the U-Net of Stable Video Diffusion is told of a still.
+"""What the U-Net of Stable Video Diffusion is told of a still, and learns of a clip.
 
 Paper, code and licence: see `svd.py`.
 
-Letters: B batch, H, W pixels.
+Letters: B batch, C latent channels, T frames, H, W pixels, h, w latent rows and columns.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from kinema.systems.svd_config import MICRO_CONDITIONS
 
 if TYPE_CHECKING:
     from kinema.systems.svd import SVD
+
+MOST_CHANGE = 0.05  # mean change between frames, of values in [-1, 1], of motion bucket 255
+STILLS = 1  # frames that are kept beside latents: the first
 
 
 def conditions(
@@ -53,6 +56,35 @@ def conditions(
             "vector": Vector(x=micro_conditions(values, width=width)),
         }
     )
+
+
+@torch.no_grad()
+def encode(model: SVD, clips: Tensor) -> dict[str, Tensor]:
+    """What is learned of clips (B, 3, T, H, W) in [-1, 1].
+
+    Returns:
+        ``latents`` (B, C, T, h, w), the mode; ``stills``, the first frame in pixels of 0 to 255,
+        (B, 1, 3, H, W), since noise is added to it there; ``motion`` buckets (B,).
+    """
+    clips = clips.to(model.device)
+    stills = ((clips[:, :, :1] + 1) * 127.5).round().clamp(0, 255)
+    tensors = {
+        "latents": model.vae.encode(clips),
+        "stills": stills.transpose(1, 2).to(torch.uint8),
+        "motion": motion_bucket(clips).round().to(torch.uint8),
+    }
+    return {name: values.cpu() for name, values in tensors.items()}
+
+
+def first_frames(stills: Tensor) -> Tensor:
+    """The first frames that `encode` kept, (B, 3, H, W) in [-1, 1]."""
+    return stills[:, 0].float() / 127.5 - 1
+
+
+def motion_bucket(clips: Tensor) -> Tensor:
+    """How much moves in clips (B, 3, T, H, W): (B,), 0 to 255, by the change between frames."""
+    change = clips.diff(dim=2).abs().mean((1, 2, 3, 4))
+    return 255 * (change / MOST_CHANGE).clamp(max=1)
 
 
 def framed(clip: Clip, height: int, width: int) -> Clip:

@@ -1,28 +1,28 @@
 """The training plan of Stable Video Diffusion: first the VAE, then the U-Net on its latents.
 
-Paper, code and licence: see `svd.py`. Latents are encoded on the fly, since the noise on the still
-is drawn in pixels. Lengths and sizes of the small presets are ours.
+Paper, code and licence: see `svd.py`. Latents come with the first frame in pixels, since the noise
+on the still is drawn there. Lengths and sizes of the small presets are ours.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from kinema.condition import Conditions, Grid, Tokens
 from kinema.config import config
 from kinema.data.batches import Source, WorldClips
+from kinema.data.buckets import Bucket, Shaper
 from kinema.data.clips import SPLITS, split_of
 from kinema.noise import Noise
-from kinema.systems.svd_conditions import conditions
+from kinema.systems.svd_conditions import conditions, first_frames
+from kinema.training.clip_folder import encode_folder, find_clips, read_latents
 from kinema.training.denoising import DenoisingObjective, Prepared
 from kinema.training.objective import Batch
-from kinema.training.recipe import Recipe
+from kinema.training.recipe import UNCLIPPED, Recipe
 from kinema.training.reconstruction import Reconstruction
 from kinema.training.sheets import draw_sheet
 from kinema.training.stage import Stage
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from kinema.systems.svd import SVD
 
 STILL_NOISE = (-3.0, 0.5)  # mean and deviation of the logarithm of the noise on the still
-MOST_CHANGE = 0.05  # mean change between frames, of values in [-1, 1], of motion bucket 255
 ON_A_SHEET = 4
 
 
@@ -45,22 +44,39 @@ class CodecRecipe(Recipe):
 
 @config
 class UNetRecipe(Recipe):
-    """How U-Net and image encoder are trained; `drop` is the share of clips without their still."""
+    """How U-Net and image encoder are trained.
+
+    Args:
+        drop: share of the clips that are learned without their still.
+        skip_broken: of a folder of clips, train on those that can be used.
+    """
 
     drop: float
+    skip_broken: bool = False
 
 
-FULL_CODEC = CodecRecipe(steps=200_000, batch_size=64, learning_rate=1e-4, held_out=16, kl=1e-6)
-TINY_CODEC = replace(
-    FULL_CODEC,
+# The authors' examples of training clip no gradient. Batches are split into single clips, of which
+# one accelerator holds one.
+FULL_CODEC = CodecRecipe(
+    steps=200_000,
+    batch_size=64,
+    accumulate=64,
+    learning_rate=1e-4,
+    clip_norm=UNCLIPPED,
+    held_out=16,
+    kl=1e-6,
+)
+TINY_CODEC = CodecRecipe(
     steps=1500,
     batch_size=4,
-    learning_rate=2e-3,
+    optimizer="muon",
+    learning_rate=1.5e-3,
     warmup=50,
     decay=0.5,
     ema=0.99,
     report_every=500,
     save_every=500,
+    held_out=16,
     kl=1e-3,
 )
 CODEC = {
@@ -71,23 +87,24 @@ CODEC = {
 FULL_UNET = UNetRecipe(
     steps=50_000,
     batch_size=768,
+    accumulate=768,
     learning_rate=3e-5,
     decay=0.0,
+    clip_norm=UNCLIPPED,
     precision="bfloat16",
     drop=0.1,
 )
-TINY_UNET = replace(
-    FULL_UNET,
+TINY_UNET = UNetRecipe(
     steps=2500,
     batch_size=8,
     learning_rate=1e-3,
     warmup=100,
     decay=0.5,
     ema=0.998,
-    precision="float32",
     report_every=500,
     save_every=500,
     held_out=32,
+    drop=0.1,
 )
 UNET = {
     **dict.fromkeys(("full", "full_xt"), FULL_UNET),
@@ -108,30 +125,49 @@ def unet_objective(model: SVD, recipe: UNetRecipe) -> DenoisingObjective:
     return DenoisingObjective(networks, predict="unet", process=model.process, prepare=prepare)
 
 
-def prepare_batch(model: SVD, drop: float, batch: Batch, noise: Noise) -> list[Prepared]:
+def prepare_batch(model: SVD, drop: float, batch: Batch, noise: Noise) -> Prepared:
     """Latents of clips, and conditions on their first frames; some go without token and latent."""
-    clips = batch["clips"].to(model.device)
+    latents = batch["latents"].to(model.device)
+    stills, motion = first_frames(batch["stills"]).to(latents), batch["motion"].to(latents)
     mean, deviation = STILL_NOISE
-    level = torch.exp(mean + deviation * noise.normal((len(noise),), "still noise")).to(clips)
-    with torch.no_grad():
-        shape = (len(clips), *model.vae.latent_shape(*clips.shape[2:]))
-        latents = model.vae.encode(clips, noise=noise.normal(shape, "posterior").to(clips))
-    fps, motion = model.config.sampling.fps, motion_bucket(clips)
-    told = conditions(model, clips[:, :, 0], motion, level, fps, noise)
-    kept = (noise.uniform((len(noise),), "drop") >= drop).to(clips)
+    level = torch.exp(mean + deviation * noise.normal((len(noise),), "still noise")).to(latents)
+    told = conditions(model, stills, motion, level, batch["fps"], noise)
+    kept = (noise.uniform((len(noise),), "drop") >= drop).to(latents)
     token = kept.view(-1, 1, 1) * told.of(Tokens, "crossattn").x
     latent = kept.view(-1, 1, 1, 1, 1) * told.of(Grid, "concat").x
     told = Conditions({**told, "crossattn": Tokens(x=token), "concat": Grid(x=latent)})
-    return [Prepared(x0=latents, conditions=told, noise=noise)]
+    return Prepared(x0=latents, conditions=told, noise=noise)
 
 
-def motion_bucket(clips: Tensor) -> Tensor:
-    """How much moves in clips (B, 3, T, H, W): (B,), 0 to 255, by the change between frames."""
-    change = clips.diff(dim=2).abs().mean((1, 2, 3, 4))
-    return 255 * (change / MOST_CHANGE).clamp(max=1)
+def prepare_clips(model: SVD, recipe: UNetRecipe, named: str | None, folder: Path) -> str | None:
+    """Encodes a folder of clips, which need no captions, beside the run.
+
+    Returns:
+        The folder of the latents; what was named where that is no folder of clips.
+
+    Raises:
+        InputError: nothing was named, or files of the folder cannot be used; each is named in the
+            log.
+    """
+    clips = find_clips(named, captioned=False)
+    if clips is None:
+        return named
+    size, pixels = model.config.sampling, model.config.vae.stride * model.config.unet.stride
+    return encode_folder(
+        model.encoded,
+        model.vae,
+        clips,
+        folder,
+        shaper=Shaper(Bucket(size.num_frames, size.height, size.width), (1, pixels, pixels)),
+        fps=size.fps,
+        stills=model.STILLS,
+        pictures=False,
+        check_caption=str,  # nobody reads them
+        skip_broken=recipe.skip_broken,
+    )
 
 
-def data(model: SVD, recipe: Recipe, world: str) -> tuple[Source, Source]:
+def codec_data(model: SVD, recipe: CodecRecipe, world: str) -> tuple[Source, Source]:
     """Clips that a world draws."""
     train, unseen = (split_of(world, split, model.config.sampling) for split in SPLITS)
     return WorldClips(train), WorldClips(unseen)
@@ -145,13 +181,19 @@ def codec_sheet(model: SVD, held_out: Batch, path: Path) -> None:
     draw_sheet(path, {"world": clips, "vae": made}, captions, columns=1)
 
 
+def unet_data(model: SVD, recipe: UNetRecipe, folder: str) -> tuple[Source, Source]:
+    """Latents that `kinema encode` or `prepare_clips` wrote with this model's VAE."""
+    return read_latents(model.vae, folder, recipe.batch_size)
+
+
 def unet_sheet(model: SVD, held_out: Batch, path: Path) -> None:
     """Held-out clips above what becomes of their first frames, always with the same noise."""
-    clips = held_out["clips"][:ON_A_SHEET].to(model.device)
+    clips = model.vae.decode(held_out["latents"][:ON_A_SHEET].to(model.device))
     noise = Noise(0, tuple(range(len(clips))))
-    made = model.animate(clips[:, :, 0], noise=noise, sampling=model.config.sampling)
+    stills = first_frames(held_out["stills"][:ON_A_SHEET])
+    made = model.animate(stills, noise=noise, sampling=model.config.sampling)
     captions = [said[0] for said in held_out["captions"]]
-    draw_sheet(path, {"world": clips, "made": made}, captions, columns=1)
+    draw_sheet(path, {"clip": clips, "made": made}, captions, columns=1)
 
 
 STAGES = {
@@ -159,7 +201,7 @@ STAGES = {
         trains=("vae",),
         recipes=CODEC,
         objective=codec_objective,
-        data=data,
+        data=codec_data,
         worlds=tuple(WORLDS),
         sheet=codec_sheet,
     ),
@@ -167,8 +209,9 @@ STAGES = {
         trains=("unet", "image"),
         recipes=UNET,
         objective=unet_objective,
-        data=data,
-        worlds=tuple(WORLDS),
+        data=unet_data,
+        prepare=prepare_clips,
+        latents_of="vae",
         sheet=unet_sheet,
         starts_from=("codec",),
     ),

@@ -74,6 +74,14 @@ class System:
         """The words of a text that the system does not know; none, where it reads them itself."""
         return []
 
+    def merge_lora(self, path: str | Path, *, scale: float) -> None:
+        """Adds low-rank adapters to the weights; a system without networks has none.
+
+        Raises:
+            InputError: this system takes no adapters.
+        """
+        raise InputError(f"{self.CARD.name} takes no low-rank adapters")
+
     def example(self, job: str, folder: Path) -> dict[str, Any]:
         """Inputs for a job, drawn by a world.
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from kinema.clip import Clip
 from kinema.condition import Conditions
 from kinema.data.clips import to_clip
-from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.processes.steps import Callback
 from kinema.sample import Text
@@ -31,8 +30,6 @@ class TextToVideo(Model):
     """
 
     JOBS: ClassVar = {"generate": Job(takes={"prompt": Text}, gives={"clip": Clip})}
-    LORA: ClassVar[Mapping[str, lora.Layout]] = {}
-    """{prefix of the names in a file of low-rank adapters: whose layers they are}."""
 
     def latent_shape(self, sampling: Any) -> tuple[int, ...]:
         """Of the latents of one clip; raises InputError if none of this size can be made."""
@@ -61,7 +58,6 @@ class TextToVideo(Model):
         sampling: Any,
         negative: str = "",
         callback: Callback | None = None,
-        **given: Any,
     ) -> Tensor:
         """What the sampler ends with, (B, ...).
 
@@ -71,14 +67,13 @@ class TextToVideo(Model):
             sampling: size and sampler.
             negative: what guidance moves away from.
             callback: called after each step.
-            given: what `prepare` and `sample` of a subclass take beside.
 
         Raises:
             InputError: no clip of this size can be made.
         """
         self.latent_shape(sampling)
-        conditions = self.prepare(prompts, negative, sampling, **given)
-        return self.sample(conditions, noise, sampling, callback, **given)
+        conditions = self.prepare(prompts, negative, sampling)
+        return self.sample(conditions, noise, sampling, callback)
 
     @torch.inference_mode()
     def generate(
@@ -127,40 +122,15 @@ class TextToVideo(Model):
         text.learn(embeddings)
         self.config = replace(self.config, text=text.config)
 
-    def merge_lora(self, path: str | Path, *, scale: float) -> None:
-        """Adds the low-rank adapters of a file to the weights, and its words to the vocabulary.
-
-        With the opposite scale the weights are again what they were, up to rounding; words stay.
-
-        Args:
-            path: in the layout of diffusers or ComfyUI.
-            scale: how strongly; 1 is as trained.
-
-        Raises:
-            InputError: the file is none of adapters of this model, or this model takes none.
-        """
-        if not self.LORA:
-            raise InputError(f"{self.CARD.name} takes no low-rank adapters")
-        read = lora.read(path, self.LORA)
-        lora.merge(self.parts, read, scale=scale, where=str(path))
-        if read.words:
-            self.learn_words(read.words)
-
-    def save_lora(self, path: str | Path, *, overwrite: bool) -> None:
-        """Writes the adapters that were trained beside the weights, in the layout of diffusers.
-
-        Args:
-            path: ends in ``.safetensors``.
-            overwrite: whether an existing file is replaced.
-        """
-        state = self.parts.state_dict()
-        tensors = {name: value for name, value in state.items() if ".lora_" in name}
-        words: tuple[str, ...] = ()
+    def adapters(self) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """As of any model, and the embeddings of the words that were learned with them."""
+        tensors, words = super().adapters()
         if lora.ROWS in tensors:
             count = len(tensors[lora.ROWS])
-            tensors[lora.ROWS] = state["text.words.weight"][-count:] + tensors[lora.ROWS]
+            table: Tensor = self.parts.get_parameter("text.words.weight")
+            tensors[lora.ROWS] = table.detach()[-count:] + tensors[lora.ROWS]
             words = self.config.text.vocabulary[-count:]
-        lora.write(path, tensors, words=words, overwrite=overwrite)
+        return tensors, words
 
     def run_generate(self, inputs: Mapping[str, Text], seed: int) -> dict[str, Any]:
         """One clip, sampled as the model's configuration says."""

@@ -26,7 +26,7 @@ from kinema.training.caption_autoencoder import CaptionAutoencoder
 from kinema.training.captions import draw_captions
 from kinema.training.matching_gan import MatchingGAN
 from kinema.training.objective import Batch
-from kinema.training.recipe import Recipe
+from kinema.training.recipe import UNCLIPPED, Recipe
 from kinema.training.sheets import draw_sheet
 from kinema.training.stage import Stage
 
@@ -48,7 +48,7 @@ FULL_GAN = Recipe(
     decay=0.5,
     weight_decay=0.0,
     betas=(0.5, 0.999),
-    clip_norm=100.0,
+    clip_norm=UNCLIPPED,
     ema=0.0,
 )
 TINY_GAN = replace(

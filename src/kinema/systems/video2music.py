@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -118,8 +117,8 @@ class Video2Music(Model):
             InputError: there are too many or too few features or seconds, or they are not one
                 second apart.
         """
+        self.config.expect(features)
         sampling, seconds = self.config.sampling, len(features.x)
-        self._check(features)
         semitones, minor = chords.read_key(sampling.key)
         missing = self.config.transformer.max_seconds - seconds
         x = F.pad(torch.from_numpy(features.x), (0, 0, 0, missing))[None]
@@ -135,18 +134,6 @@ class Video2Music(Model):
         """Density and loudness (B, T, 2) from features (B, T, F)."""
         like = next(self.regressor.parameters())
         return self.regressor(Conditions({"video": Tokens(x=features.to(like))})).float().cpu()
-
-    def _check(self, features: Features) -> None:
-        sizes = self.config.transformer
-        seconds, width = features.x.shape
-        if width != sizes.num_features:
-            raise InputError(f"this model reads {sizes.num_features} features, not {width}")
-        if not 1 <= seconds <= sizes.max_seconds:
-            raise InputError(
-                f"the video has {seconds} seconds; this model takes 1 to {sizes.max_seconds}"
-            )
-        if not np.allclose(features.seconds, np.arange(seconds), atol=1e-3):
-            raise InputError("features must be given for the seconds 0, 1, 2 ...")
 
     def example(self, job: str, folder: Path) -> dict[str, Any]:
         """A clip of the world `songs`, or its features."""

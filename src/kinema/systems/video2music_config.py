@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+
 from kinema.conditions.video_features import NUM_COLOR_FEATURES
 from kinema.config import config
 from kinema.errors import InputError
@@ -15,6 +17,7 @@ from kinema.media import chords
 from kinema.networks import affective_music_transformer, bigru_regressor
 from kinema.networks.affective_music_transformer import AffectiveMusicTransformerConfig
 from kinema.networks.bigru_regressor import BiGRURegressorConfig
+from kinema.sample import Features
 
 
 @config
@@ -74,6 +77,19 @@ class Video2MusicConfig:
             raise InputError(f"there are {NUM_COLOR_FEATURES} color features, not {count}")
         if self.transformer.max_chords < self.transformer.max_seconds:
             raise InputError("max_chords must be at least max_seconds: each second has a chord")
+
+    def expect(self, features: Features) -> None:
+        """Raises InputError unless the networks can read the features of a video."""
+        sizes = self.transformer
+        seconds, width = features.x.shape
+        if width != sizes.num_features:
+            raise InputError(f"this model reads {sizes.num_features} features, not {width}")
+        if not 1 <= seconds <= sizes.max_seconds:
+            raise InputError(
+                f"the video has {seconds} seconds; this model takes 1 to {sizes.max_seconds}"
+            )
+        if not np.allclose(features.seconds, np.arange(seconds), atol=1e-3):
+            raise InputError("features must be given for the seconds 0, 1, 2 ...")
 
 
 def full() -> Video2MusicConfig:

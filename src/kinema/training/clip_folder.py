@@ -1,5 +1,6 @@
-"""From a folder of captioned clips to latents beside a run: everything is checked before anything
-is encoded.
+"""From a folder of clips to latents beside a run: everything is checked before anything is encoded.
+
+A run reads such a folder once; what it trains on are the latents, as with those of `kinema encode`.
 """
 
 from __future__ import annotations
@@ -9,63 +10,123 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from kinema.data import folder_latents
+from kinema.data.batches import Source
 from kinema.data.buckets import Shaper
-from kinema.data.folder_latents import Planned
-from kinema.data.media_folder import Captioned, inspect
+from kinema.data.clips import SPLITS
+from kinema.data.folder_latents import FolderLatents, Planned
+from kinema.data.latents import LatentCache
+from kinema.data.media_folder import Captioned, inspect, is_media_folder, read_folder
 from kinema.errors import InputError
 from kinema.training import checkpoint
-from kinema.training.encode import encode_stills, still_frames
+from kinema.training.encode import Encode
 from kinema.weights.digest import digest
 
 NONE_HELD_OUT = "; too few to hold any out, so held-out figures are of clips that are trained on"
+LATENTS = "latents"
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class Clips(NamedTuple):
+    """What `kinema.data.media_folder.read_folder` found."""
+
+    files: Sequence[Captioned]
+    faults: Sequence[str]
+
+
+def find_clips(named: str | None, *, captioned: bool) -> Clips | None:
+    """The files of a folder of clips; None if the folder holds latents, or something else.
+
+    Args:
+        named: what the user named.
+        captioned: whether a file without a caption cannot be used.
+
+    Raises:
+        InputError: nothing was named.
+    """
+    if named is None:
+        raise InputError(
+            "this stage trains on latents: pass --data FOLDER that `kinema encode` wrote, or a "
+            "folder of clips" + (" with captions" if captioned else "")
+        )
+    if is_latents(named) or not is_media_folder(named):
+        return None
+    return Clips(*read_folder(named, captioned=captioned))
+
+
+def is_latents(named: str) -> bool:
+    """Whether `kinema encode` wrote a folder."""
+    return (Path(named) / "train" / "index.json").is_file()
+
+
+def read_latents(codec: nn.Module, folder: str, batch_size: int) -> tuple[Source, Source]:
+    """What to train on and what is held out: latents of clips, or those of `kinema encode`.
+
+    Args:
+        codec: that the latents must come from.
+        folder: what `encode_folder` gave, or what the user named.
+        batch_size: rows of a step.
+
+    Raises:
+        InputError: the folder holds no latents, lacks some, or they belong to another codec.
+    """
+    digested = digest(codec)
+    if folder_latents.is_written(Path(folder)):
+        clips = FolderLatents(Path(folder), codec=digested, batch_size=batch_size, seed=0)
+        return clips, lambda samples: clips.held_out(len(samples))
+    train, unseen = (LatentCache(Path(folder) / s, codec=digested, seed=0) for s in SPLITS)
+    return train, unseen
+
+
 def encode_folder(
-    codec: Any,
-    files: Sequence[Captioned],
-    faults: Sequence[str],
+    encode: Encode,
+    codec: nn.Module,
+    clips: Clips,
     run: Path,
-    into: Path,
     *,
     shaper: Shaper,
     fps: float,
     stills: int,
+    pictures: bool,
     check_caption: Callable[[str], object],
     skip_broken: bool,
-) -> None:
+) -> str:
     """Encodes the files of a folder that can be used, and writes what they are.
 
     Args:
-        codec: a video VAE, whose mode is kept.
-        files, faults: what `kinema.data.media_folder.read_folder` found.
+        encode: of the model.
+        codec: its network whose latents they are.
+        clips: the files.
         run: folder of the run. Once it has trained on some files, they may not change.
-        into: folder of the latents.
         shaper: chooses the buckets.
         fps: of the model's clips.
-        stills: frames after the first of each clip that are encoded alone too, where it has them.
+        stills: frames of each clip that are kept beside its latents.
+        pictures: whether the model learns from single frames too.
         check_caption: raises InputError for one that the model cannot read.
         skip_broken: train on what is left where files cannot be used.
+
+    Returns:
+        The folder of the latents, in that of the run.
 
     Raises:
         InputError: files cannot be used, each of which is named in the log; none is left; or they
             are not those that the run began with.
     """
-    digested, broken, planned = digest(codec), list(faults), []
-    for file in files:
+    into, digested, broken, planned = run / LATENTS, digest(codec), list(clips.faults), []
+    for file in clips.files:
         try:
             for caption in file.captions:
                 _check(file, caption, check_caption)
             media = inspect(file, fps=fps, shortest=shaper.shortest)
+            if media.num_frames == 1 and not pictures:
+                raise InputError(f"{file.path} is a picture; this model learns from clips alone")
             planned.append(
                 folder_latents.plan(media, shaper, codec=digested, fps=fps, stills=stills)
             )
@@ -76,33 +137,12 @@ def encode_folder(
     if begun and (change := folder_latents.difference(into, planned)):
         raise InputError(f"{change} since the run in {run} began; use another --output")
     LOGGER.info("%s", described(planned, fps))
-    encode = partial(encode_clip, codec, stills)
-    undecoded = folder_latents.write(into, shown(planned, "encoding"), fps=fps, encode=encode)
+    one = partial(_encode_one, encode)
+    undecoded = folder_latents.write(into, shown(planned, "encoding"), fps=fps, encode=one)
     left = [file for file in planned if (into / file.latents).exists()]
     _report(undecoded, len(left), skip_broken=skip_broken)
     folder_latents.write_index(into, left, codec=digested, fps=fps)
-
-
-@torch.no_grad()
-def encode_clip(codec: Any, stills: int, clip: Tensor, number: int) -> dict[str, Tensor]:
-    """Latents of a clip (3, T, H, W), and of single frames where it has so many, on the CPU.
-
-    Args:
-        codec: a video VAE.
-        stills: S, how many frames.
-        clip: in [-1, 1].
-        number: says which frames.
-
-    Returns:
-        ``latents`` (C, t, h, w), ``stills`` (S, C, h, w), and their numbers ``still_frames`` (S,).
-    """
-    device = str(next(codec.parameters()).device)
-    tensors = {"latents": codec.encode(clip[None].to(device))[0].cpu()}
-    if 0 < stills < clip.shape[1]:
-        frames = still_frames((number,), clip.shape[1], stills)
-        tensors["stills"] = encode_stills(codec, clip[None], frames, device)[0]
-        tensors["still_frames"] = frames[0]
-    return tensors
+    return str(into)
 
 
 def described(planned: Sequence[Planned], fps: float) -> str:
@@ -129,6 +169,10 @@ def shown(items: Sequence[T], what: str) -> Iterable[T]:
     """The items, one after another, with a bar on stderr where that is a terminal."""
     console = Console(stderr=True)
     return track(items, what, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _encode_one(encode: Encode, clip: Tensor, number: int) -> dict[str, Tensor]:
+    return {name: values[0] for name, values in encode(clip[None], (number,)).items()}
 
 
 def _check(file: Captioned, caption: str, check_caption: Callable[[str], object]) -> None:

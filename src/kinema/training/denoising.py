@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,38 +32,39 @@ class TextRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Rows of a batch as a process learns from them.
+    """A batch as a process learns from it.
 
     Args:
         x0: clean states (B, ...).
         conditions: what they are predicted under.
-        noise: of these rows.
-        strength: (B, N), how firmly each token of x0 is given, as `Process.loss_at` takes it; None
-            where nothing is given.
+        noise: of the rows.
     """
 
     x0: Tensor
     conditions: Conditions
     noise: Noise
-    strength: Tensor | None = None
 
 
-Prepare = Callable[[Batch, Noise], Sequence[Prepared]]
+P = TypeVar("P", bound=Prepared)
 
 
-class DenoisingObjective(Objective):
+class DenoisingObjective(Objective, Generic[P]):
     """One player, ``generator``, which owns all networks given.
 
     Args:
         networks: {role: network}, all trained together.
         predict: the role that predicts.
         process: how noise is added and what is learned.
-        prepare: ``(batch, noise)`` gives all rows, those with states of another length apart; it
-            also drops conditions at random.
+        prepare: ``(batch, noise)`` makes what is learned from; it also drops conditions at random.
     """
 
     def __init__(
-        self, networks: Mapping[str, nn.Module], *, predict: str, process: Process, prepare: Prepare
+        self,
+        networks: Mapping[str, nn.Module],
+        *,
+        predict: str,
+        process: Process,
+        prepare: Callable[[Batch, Noise], P],
     ) -> None:
         super().__init__()
         self.networks = nn.ModuleDict(dict(networks))
@@ -76,34 +78,25 @@ class DenoisingObjective(Objective):
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """The process's loss at random times, the mean over the rows."""
-        parts = self.prepare(batch, noise)
-        results = [
-            self.process.loss(self.predict, p.x0, p.conditions, p.noise, p.strength) for p in parts
-        ]
-        losses, logs = zip(*results)
-        return _mean(parts, losses), {n: _mean(parts, [log[n] for log in logs]) for n in logs[0]}
+        prepared = self.prepare(batch, noise)
+        return self.loss_at(prepared, self.process.times(prepared.x0, prepared.noise))
+
+    def loss_at(self, prepared: P, time: Tensor) -> tuple[Tensor, Logs]:
+        """The process's loss at times (B,), with its logs; see `Process.loss_at`."""
+        x0, time = prepared.x0, time.to(prepared.x0.device)
+        return self.process.loss_at(self.predict, x0, prepared.conditions, prepared.noise, time)
 
     def held_out(self, batch: Batch, noise: Noise) -> Logs:
         """The loss at five noise levels, and the means over them of it and of the trivial loss."""
-        parts = self.prepare(batch, noise)
+        prepared = self.prepare(batch, noise)
         logs: dict[str, Tensor] = {}
         trivial = []
         for level in LEVELS:
-            at = [self._at(level, part) for part in parts]
-            logs[f"loss/t={level}"] = _mean(parts, [log["loss"] for log in at])
-            trivial.append(_mean(parts, [log["trivial"] for log in at]))
+            rows, device = len(prepared.x0), prepared.x0.device
+            time = torch.full((rows,), self.process.level(level), device=device)
+            at = self.loss_at(prepared, time)[1]
+            logs[f"loss/t={level}"] = at["loss"]
+            trivial.append(at["trivial"])
         logs["loss"] = torch.stack([logs[f"loss/t={level}"] for level in LEVELS]).mean()
         logs["trivial"] = torch.stack(trivial).mean()
         return logs
-
-    def _at(self, level: float, part: Prepared) -> Logs:
-        time = torch.full((len(part.x0),), self.process.level(level), device=part.x0.device)
-        return self.process.loss_at(
-            self.predict, part.x0, part.conditions, part.noise, time, part.strength
-        )[1]
-
-
-def _mean(parts: Sequence[Prepared], values: Sequence[Tensor]) -> Tensor:
-    """The mean over all rows of what is a mean over the rows of each part."""
-    counts = torch.tensor([len(part.x0) for part in parts], device=values[0].device)
-    return (counts / counts.sum() * torch.stack(list(values))).sum()

@@ -25,7 +25,6 @@ LOGGER = logging.getLogger(__name__)
 STEPS = 24
 SAMPLES = 2
 MEASURED = 3  # whole steps
-ENOUGH = 0.97  # the last loss on one batch over the first one
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,16 @@ def check(
     *,
     dead: Mapping[str, str],
     device: str,
-    enough: float = ENOUGH,
 ) -> Cost:
     """Trains a copy for a few steps on one small batch, without touching the objective.
 
     Noise and turns are those of the run's last step, so that every player which ever joins the
-    game moves. A player without a turn in that step is not checked. Then whole steps are measured.
+    game moves. A player without a turn in that step is not checked. The loss need
+    only fall: how far in so few steps is a matter of the learning rate, and since the noise is
+    always the same, what cannot learn does not fall. Then whole steps are measured.
 
     Args:
         dead: {pattern of parameter names: reason} that may stay without gradient.
-        enough: what the last loss may be of the first one, at most.
 
     Raises:
         InputError: a trained tensor receives no gradient, or the first player's loss does not fall.
@@ -106,7 +105,7 @@ def check(
         raise InputError(
             f"{len(silent)} trained tensors receive no gradient: {', '.join(sorted(silent)[:5])}"
         )
-    if not losses[-1] < enough * losses[0]:
+    if not losses[-1] < losses[0]:
         raise InputError(
             f"one batch cannot be overfitted: the loss of {turns[0]} went from {losses[0]:.4f} "
             f"to {losses[-1]:.4f} in {STEPS} steps"

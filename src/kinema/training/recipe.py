@@ -8,6 +8,8 @@ from typing import Any, Literal, Self
 from kinema.config import config
 from kinema.errors import InputError
 
+UNCLIPPED = 1e9  # larger than the norm of any gradient that training survives
+
 
 @config
 class Recipe:
@@ -23,11 +25,9 @@ class Recipe:
         decay: the last fraction of the steps over which the rate falls linearly to zero.
         weight_decay: decoupled, on matrices and kernels only.
         betas: of Adam's two averages.
-        clip_norm: largest norm of each player's gradient.
+        clip_norm: largest norm of each player's gradient; `UNCLIPPED` where the source clips none.
         ema: decay of the moving average of the weights, the result of the training.
         precision: type of the activations; weights are float32.
-        compile: names of the system's networks, or of modules in them, that go through
-            torch.compile.
         report_every: steps between held-out losses and sample sheets.
         save_every: steps between checkpoints.
         held_out: samples of the held-out batch.
@@ -48,7 +48,6 @@ class Recipe:
     clip_norm: float = 1.0
     ema: float = 0.999
     precision: Literal["float32", "bfloat16"] = "float32"
-    compile: tuple[str, ...] = ()
     report_every: int = 1000
     save_every: int = 1000
     held_out: int = 64

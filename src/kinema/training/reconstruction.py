@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kinema.networks.kl_vae import KLVAE
-from kinema.networks.svd_vae import SVDVAE
+from kinema.networks.video_vae import VideoVAE
 from kinema.noise import Noise
 from kinema.training.objective import Batch, Logs, Objective
 
@@ -27,7 +26,7 @@ class Reconstruction(Objective):
         kl: weight of the KL, in nats per latent value.
     """
 
-    def __init__(self, codec: KLVAE | SVDVAE, *, kl: float) -> None:
+    def __init__(self, codec: VideoVAE, *, kl: float) -> None:
         super().__init__()
         self.codec, self.kl = codec, kl
         self.players = {"codec": ("codec.*",)}

@@ -12,6 +12,7 @@ import torch
 
 from kinema.config import to_dict
 from kinema.errors import InputError
+from kinema.files import alone
 from kinema.noise import Noise
 from kinema.training import checkpoint
 from kinema.training.log import Log
@@ -47,9 +48,14 @@ class Run:
 
         Raises:
             Stopped: after SIGINT or SIGTERM; the state was saved.
+            InputError: another process trains in the folder.
         """
         trainer, recipe, stop = self.trainer, self.trainer.recipe, StopSignal()
-        with Log(self.folder, start=trainer.step, total=recipe.steps) as log, stop.caught():
+        with (
+            alone(self.folder),
+            Log(self.folder, start=trainer.step, total=recipe.steps) as log,
+            stop.caught(),
+        ):
             while trainer.step < recipe.steps:
                 log.write(trainer.step, trainer.train_step())
                 trainer.step += 1
@@ -98,6 +104,8 @@ class Run:
         trainer = self.trainer
         mine = {**to_dict(trainer.recipe), "seed": trainer.seed}
         for name, old in (values["recipe"] | {"seed": values["seed"]}).items():
+            if name not in mine and not old:
+                continue  # recipes had it once, and here it was empty
             if name != "steps" and mine.get(name) != old:
                 raise InputError(
                     f"the run in {self.folder} has {name}={old}, not {mine.get(name)}; "

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from torch import nn
 
 from kinema.data.batches import Source
 from kinema.errors import InputError, unknown
@@ -50,12 +48,9 @@ class Stage:
         sheet: ``(system, held-out batch, path)`` draws what the system can do.
         worlds: names of what it may be drawn from; the first if the user names none. The user may
             add options, as in ``shapes:level=2``.
-        latents_of: the role whose latents it reads, as `kinema encode` writes them.
+        latents_of: the role of the codec whose latents it reads, which `kinema encode` writes with
+            what else the stage needs (`Model.encoded`).
         starts_from: the stages whose weights must be there before.
-        dead: {pattern of parameter names: reason} that get no gradient in this stage, beside those
-            that get none in any (`Card.dead`).
-        overfits_to: what the loss on one batch must fall to in the check before a run; 1 where
-            rates are so low that it need only fall.
     """
 
     trains: tuple[str, ...]
@@ -67,8 +62,6 @@ class Stage:
     worlds: tuple[str, ...] = ()
     latents_of: str = ""
     starts_from: tuple[str, ...] = ()
-    dead: Mapping[str, str] = field(default_factory=dict)
-    overfits_to: float = preflight.ENOUGH
 
     def __post_init__(self) -> None:
         assert bool(self.worlds) != bool(self.latents_of), "a stage reads worlds or latents"
@@ -130,23 +123,7 @@ def train(
         sheet=lambda path: stage.sheet(system, held_out, path),
     )
     if not run.resume():
-        dead = {**system.CARD.dead, **stage.dead}
-        enough = stage.overfits_to
-        cost = preflight.check(objective, source, recipe, dead=dead, device=device, enough=enough)
+        cost = preflight.check(objective, source, recipe, dead=system.CARD.dead, device=device)
         LOGGER.info("%s; all goes to %s", cost.told(recipe), folder)
-    compile_modules(system.parts, recipe.compile)
     run.train()
     trainer.finish()
-
-
-def compile_modules(parts: nn.Module, names: tuple[str, ...]) -> None:
-    """Lets modules run through torch.compile, in place; their names and weights stay as they are.
-
-    Raises:
-        InputError: there is no module of this name.
-    """
-    modules = dict(parts.named_modules())
-    for name in names:
-        if name not in modules:
-            raise unknown("module to compile", name, modules)
-        modules[name].compile()

@@ -7,21 +7,24 @@ or not), and pickles of plain tensors. Written are safetensors.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from kinema.errors import InputError
-from kinema.files import atomic
+from kinema.files import atomic, parse_json
+from kinema.media.arrays import check_members
 from kinema.weights.keymap import KeyMap, Lazy, compare
 from kinema.weights.manifests import shapes_of
 
@@ -30,6 +33,8 @@ T = TypeVar("T")
 PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pickle")
 # Where training scripts put the tensors when they pickle more than tensors.
 NESTS = ("state_dict", "model", "module")
+
+SPARE = 4  # as many parameters may be made for each that is kept
 
 # Names of the safetensors format.
 DTYPES = {
@@ -214,6 +219,41 @@ def _set(module: nn.Module, key: str, value: Tensor, where: str) -> None:
     setattr(owner, name, made)
 
 
+@contextlib.contextmanager
+def building(checkpoint: Checkpoint) -> Iterator[None]:
+    """Inside the block networks are built as the configuration of a checkpoint says.
+
+    A configuration of a few bytes can describe a million layers, or one that no memory holds. So
+    not many more parameters are made than the checkpoint has tensors.
+
+    Raises:
+        InputError: the configuration describes more than is there, or no network.
+    """
+    made = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal made
+        made += parameter is not None
+        if made > SPARE * len(checkpoint.tensors):
+            raise InputError(
+                f"the configuration of {checkpoint.path} describes more than the "
+                f"{len(checkpoint.tensors)} tensors that it holds"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # what sizes without sense lead to depends on the layer
+        raise InputError(
+            f"the configuration of {checkpoint.path} describes no network that can be built "
+            f"({type(error).__name__})"
+        ) from error
+    finally:
+        hook.remove()
+
+
 # Safetensors.
 
 
@@ -303,10 +343,7 @@ def _shards(path: Path) -> tuple[list[Path], dict[str, str] | None]:
 
 
 def _json(text: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where} is no JSON: {error}") from None
+    value = parse_json(text, where)
     if not isinstance(value, dict):
         raise InputError(f"{where} must be a JSON object")
     return value
@@ -318,17 +355,21 @@ def _json(text: str, where: str) -> dict[str, Any]:
 def _open_pickle(path: Path) -> dict[str, Lazy]:
     try:
         # Files older than torch 1.6 are no zip archives and cannot be mapped.
-        content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        archived = zipfile.is_zipfile(path)
+        if archived:
+            _check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=archived)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} is refused: it is damaged, or code would run when it is read; "
             "convert it to safetensors where it is trusted"
         ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is damaged or no checkpoint ({reason}); get it again") from None
+    except InputError:
+        raise
+    except Exception as error:  # a damaged pickle is a damaged program: anything may come of it
+        raise InputError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}); get it again"
+        ) from error
     if isinstance(content, dict):
         content = next((content[n] for n in NESTS if isinstance(content.get(n), dict)), content)
     if not isinstance(content, dict) or not content:
@@ -337,6 +378,18 @@ def _open_pickle(path: Path) -> dict[str, Lazy]:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise InputError(f"{path}: {key!r} is {type(value).__name__}, expected only tensors")
     return {key: Lazy(tuple(v.shape), functools.partial(_same, v)) for key, v in content.items()}
+
+
+def _check_archive(path: Path) -> None:
+    """Torch packs nothing: what is declared then lies in the file, and takes no more memory."""
+    with zipfile.ZipFile(path) as archive:
+        check_members(path, archive)
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise InputError(f"{path} holds {member.filename!r} packed, as torch writes none")
+        declared = sum(member.file_size for member in archive.infolist())
+    if declared > path.stat().st_size:
+        raise InputError(f"{path} declares {declared} bytes, more than it holds; get it again")
 
 
 def _same(value: Tensor) -> Tensor:

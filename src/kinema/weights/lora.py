@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from kinema.errors import InputError
+from kinema.files import parse_json
 from kinema.weights import files
 from kinema.weights.files import open_checkpoint, read_finite
 from kinema.weights.keymap import KeyMap, Lazy
@@ -172,22 +173,25 @@ def write(
 
 def _words(rows: Lazy | None, metadata: Mapping[str, str], path: str | Path) -> dict[str, Tensor]:
     words = _json(metadata, WORDS, "[]", path)
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"the metadata entry {WORDS} of {path} must be a list of words")
     embeddings = () if rows is None else read_finite(ROWS, rows, where=str(path))
+    if rows is not None and len(rows.shape) != 2:
+        raise InputError(f"{path}: {ROWS} must be a matrix, not {rows.shape}")
     if len(words) != len(embeddings):
         raise InputError(f"{path} names {len(words)} words and has {len(embeddings)} embeddings")
     return dict(zip(words, embeddings))
 
 
 def _json(metadata: Mapping[str, str], name: str, absent: str, path: str | Path) -> Any:
-    try:
-        return json.loads(metadata.get(name, absent))
-    except ValueError:
-        raise InputError(f"the metadata entry {name} of {path} is no JSON") from None
+    return parse_json(metadata.get(name, absent), f"the metadata entry {name} of {path}")
 
 
 def _alphas(metadata: Mapping[str, str], path: str | Path) -> Callable[[str], float | None]:
     """A function layer -> alpha, or None where the metadata names none."""
     described = _json(metadata, METADATA, "{}", path)
+    if not isinstance(described, dict):
+        raise InputError(f"the metadata entry {METADATA} of {path} must be a JSON object")
 
     def alpha(layer: str) -> float | None:
         role, _, name = layer.partition(".")
@@ -195,7 +199,11 @@ def _alphas(metadata: Mapping[str, str], path: str | Path) -> Callable[[str], fl
             if described.get(f"{role}.{kind}"):
                 raise InputError(f"{path} was trained with {kind}, which is not read here")
         patterns = described.get(f"{role}.alpha_pattern") or {}
-        return patterns.get(name, described.get(f"{role}.lora_alpha"))
+        named = patterns.get(name) if isinstance(patterns, dict) else patterns
+        found = described.get(f"{role}.lora_alpha") if named is None else named
+        if not (found is None or type(found) in (int, float)):
+            raise InputError(f"{path}: the alpha of {layer} is no number, but {found!r:.40}")
+        return found
 
     return alpha
 
@@ -204,12 +212,14 @@ def _adapter(
     layer: str, matrices: Mapping[str, Tensor], alpha: float | None, path: str | Path
 ) -> Adapter:
     a, b = matrices["a"], matrices["b"]
-    if a.ndim != 2 or b.ndim != 2 or len(a) != b.shape[1]:
+    if a.ndim != 2 or b.ndim != 2 or not len(a) or len(a) != b.shape[1]:
         raise InputError(
             f"{path}: {layer} has matrices {tuple(a.shape)} and {tuple(b.shape)}, "
             "which are no adapter of a linear layer"
         )
     if "alpha" in matrices:
+        if matrices["alpha"].numel() != 1:
+            raise InputError(f"{path}: the alpha of {layer} must be one number")
         alpha = float(matrices["alpha"])
     return Adapter(a, b, 1.0 if alpha is None else alpha / len(a))
 

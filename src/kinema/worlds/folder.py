@@ -18,7 +18,7 @@ import numpy as np
 
 from kinema.config import to_dict
 from kinema.errors import InputError
-from kinema.files import atomic, write_text
+from kinema.files import LOCK, alone, atomic, write_text
 from kinema.media.sheets import write_contact_sheet
 from kinema.worlds.world import World, WorldSample
 
@@ -49,9 +49,14 @@ def write_folder(
 
     Raises:
         InputError: the folder holds another world or anything else and `overwrite` is false, its
-            metadata cannot be read, or it cannot be written.
+            metadata cannot be read, it cannot be written, or another process writes there.
     """
     folder = Path(folder)
+    with alone(folder):
+        return _write(world, indices, folder, overwrite=overwrite)
+
+
+def _write(world: World, indices: Iterable[int], folder: Path, *, overwrite: bool) -> int:
     finished = _open(world, folder, overwrite=overwrite)
     skipped = set() if overwrite else finished
     written = 0
@@ -83,11 +88,13 @@ def read_metadata(folder: str | Path) -> list[dict[str, Any]]:
     entries = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            entry = json.loads(line)
+            entry["file_name"]
+        except (ValueError, RecursionError, TypeError, KeyError) as error:
             raise InputError(
-                f"{path} line {number} is not JSON ({error.msg}); mend or delete the line"
+                f"{path} line {number} is not JSON with a file_name ({error}); mend or delete it"
             ) from error
+        entries.append(entry)
     return entries
 
 
@@ -97,7 +104,7 @@ def _open(world: World, folder: Path, *, overwrite: bool) -> set[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         same = (folder / WORLD).is_file() and (folder / WORLD).read_text("utf-8") == described
-        empty = not any(folder.iterdir())
+        empty = all(path.name == LOCK for path in folder.iterdir())
     except OSError as error:
         raise InputError(f"cannot write in {folder}: {error.strerror}") from error
     if not (same or empty or overwrite):

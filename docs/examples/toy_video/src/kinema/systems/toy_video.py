@@ -138,12 +138,12 @@ def objective(model: ToyVideo, recipe: TextRecipe) -> DenoisingObjective:
     )
 
 
-def prepare_batch(model: ToyVideo, text_drop: float, batch: Batch, noise: Noise) -> list[Prepared]:
+def prepare_batch(model: ToyVideo, text_drop: float, batch: Batch, noise: Noise) -> Prepared:
     """Tokens of clips under their first captions, some of which are dropped."""
     texts = drop_texts([said[0] for said in batch["captions"]], noise, drop=text_drop)
     tokens = rearrange(batch["clips"].to(model.device), PATCHES, p=2, q=8, r=8)
     conditions = model.prepare(texts, "", model.config.sampling)
-    return [Prepared(x0=tokens, conditions=conditions, noise=noise)]
+    return Prepared(x0=tokens, conditions=conditions, noise=noise)
 
 
 def data(model: ToyVideo, recipe: TextRecipe, world: str) -> tuple[Source, Source]:

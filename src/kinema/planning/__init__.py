@@ -1,0 +1,1 @@
+"""What something costs before it is run for long: operations, time and memory, measured."""

@@ -1,0 +1,121 @@
+"""Frames that clips are given: pictures at chosen times, and clips that go on; see
+`image_to_video.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinema.clip import Clip
+from kinema.errors import InputError
+
+HELD_LATENTS = 3  # latent frames at the end of a clip that the next one starts with, at most
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Keyframe:
+    """Frames that a clip is to show.
+
+    Args:
+        clip: one frame, or, at the start, 1 + k s of them for a codec that makes one latent frame
+            of s frames. The middle that has the proportions of the new clip is taken, and resized.
+        frame: number of the frame of the new clip that the first of them becomes.
+        strength: in (0, 1]; at 1 they are kept as they are, below that they are only followed from
+            noise level 1 - strength on.
+
+    Raises:
+        InputError: frame or strength is out of its range.
+    """
+
+    clip: Clip
+    frame: int = 0
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.frame < 0:
+            raise InputError(f"a keyframe stands at frame 0 or later, not at {self.frame}")
+        if not 0 < self.strength <= 1:
+            raise InputError(
+                f"the strength of a keyframe lies above 0 and at most at 1, not at {self.strength}"
+            )
+
+    def pixels(self, height: int, width: int) -> Tensor:
+        """(3, T, height, width) in [-1, 1], as a codec takes them."""
+        return torch.from_numpy(self.clip.covering(height, width).to_float())
+
+
+def check_keyframes(keyframes: Sequence[Keyframe], num_frames: int, stride: int) -> None:
+    """Says before any work whether a clip can show all of these.
+
+    Args:
+        keyframes: what is given.
+        num_frames: of the clip.
+        stride: frames to one latent frame.
+
+    Raises:
+        InputError: there are more keyframes than latent frames, one lies beyond the clip or is no
+            single frame where only one can stand, or two want the same frame.
+    """
+    most = (num_frames - 1) // stride + 1
+    if len(keyframes) > most:
+        raise InputError(
+            f"{len(keyframes)} keyframes are too many for {num_frames} frames; give at most {most}"
+        )
+    taken: set[int] = set()
+    for keyframe in keyframes:
+        count, first = keyframe.clip.num_frames, keyframe.frame
+        frames = range(first, first + count)
+        if frames.stop > num_frames:
+            raise InputError(
+                f"a keyframe ends at frame {frames[-1]}; the clip has frames 0 to {num_frames - 1}"
+            )
+        if count > 1 and (first or count % stride != 1 % stride):
+            raise InputError(
+                f"{count} frames cannot be given at frame {first}: give a single one, or, at "
+                f"frame 0, a multiple of {stride} plus 1"
+            )
+        if taken.intersection(frames):
+            raise InputError(f"two keyframes want frame {min(taken.intersection(frames))}")
+        taken.update(frames)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Extension:
+    """A clip that goes on.
+
+    Args:
+        given: at the frame rate and in the size of the new clip.
+        held: how many of its last frames the new clip starts with.
+    """
+
+    given: Clip
+    held: int
+
+    def keyframes(self, others: Sequence[Keyframe]) -> list[Keyframe]:
+        """What the new clip is given: the held frames, and keyframes of the whole.
+
+        Args:
+            others: their frames are counted from the start of the given clip.
+
+        Raises:
+            InputError: one of them lies in the given clip.
+        """
+        start = self.given.num_frames - self.held
+        for keyframe in others:
+            if keyframe.frame < self.given.num_frames:
+                raise InputError(
+                    f"a keyframe at frame {keyframe.frame} lies within the clip that goes on, "
+                    f"which has {self.given.num_frames}; give one after it"
+                )
+        held = Keyframe(clip=Clip(self.given.frames[start:], self.given.fps))
+        return [held, *(replace(keyframe, frame=keyframe.frame - start) for keyframe in others)]
+
+    def joined(self, made: Clip) -> Clip:
+        """The given clip with its sound, followed by the frames of the new one after the held."""
+        frames = np.concatenate((self.given.frames, made.frames[self.held :]))
+        return Clip(frames, made.fps, self.given.sound)
