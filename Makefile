@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 PROMPT := a small red circle moves left on a navy background
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check lint types arrows format pin-cli ship clean
+.PHONY: help setup demo test test-all fuzz check lint types arrows format pin-cli ship clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ test: check ## check the laws and run every quick test
 
 test-all: check ## the same with the slow tests
 	$(PYTEST)
+
+fuzz: $(INSTALLED) ## read 10,000 spoilt clips and 1,000 checkpoints, kill 200 trainings (an hour)
+	$(BIN)/python bench/fuzz_inputs.py media --count 10000 --json runs/fuzz/media.json
+	$(BIN)/python bench/fuzz_inputs.py checkpoints --count 1000 --json runs/fuzz/checkpoints.json
+	$(BIN)/python bench/kill_trainings.py --count 200 --json runs/fuzz/kills.json
 
 check: lint types arrows
 

@@ -11,7 +11,7 @@ import torch
 from kinema.clip import Clip
 from kinema.errors import InputError
 from kinema.sample import Sound
-from kinema.systems.keyframes import Extension, Keyframe, check_keyframes
+from kinema.systems.keyframes import Extension, Keyframe, check_keyframes, faded
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import nano
 
@@ -86,10 +86,65 @@ def test_an_extension_holds_the_end_and_joins_what_follows() -> None:
     assert (held.frame, held.strength) == (0, 1.0)
     assert (late.frame, late.strength) == (19, 0.5)
     made = clip(25)
+    made.frames[:] += 11  # its ninth frame is the last given one
     joined = extension.joined(made)
-    assert levels(joined) == [*range(20), *range(9, 25)]
+    assert levels(joined) == [*range(20), *range(20, 36)]
     assert joined.fps == 12.0
     assert joined.sound is sound
+
+
+def noisy(count: int, *, change: float, seed: int) -> np.ndarray:
+    """(count, 24, 32, 3) levels around 128, the same at all times but for `change`."""
+    random = np.random.default_rng(seed)
+    look = 128 + random.normal(0, 20, (24, 32, 3))
+    frames = look + random.normal(0, change, (count, 24, 32, 3))
+    return np.rint(frames).astype(np.uint8)
+
+
+def changes(frames: np.ndarray) -> np.ndarray:
+    return np.abs(np.diff(frames.astype(np.float64), axis=0)).mean((1, 2, 3))
+
+
+def test_a_still_clip_goes_on_without_a_visible_seam() -> None:
+    made = noisy(17, change=0.0, seed=0)
+    residual = np.rint(np.random.default_rng(1).normal(0, 4, made.shape[1:]))
+    last = (made[0] + residual).astype(np.uint8)
+    seen = changes(np.concatenate((last[None], faded(last, made))))
+    bare = np.abs(residual).mean()
+    assert bare > 3  # what a cut would show at once
+    assert seen.max() < bare / 8
+    assert seen.sum() == pytest.approx(bare, rel=0.01)  # all of it fades, monotonously
+    assert (faded(last, made)[-1] == made[-1]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_seam_is_like_the_other_changes(seed: int) -> None:
+    made = noisy(17, change=3.0, seed=seed)
+    residual = np.random.default_rng(seed + 9).normal(0, 6, made.shape[1:])
+    last = np.rint(made[0] + residual).astype(np.uint8)
+    own, seen = changes(made), changes(np.concatenate((last[None], faded(last, made))))
+    cut = changes(np.stack((last, made[1])))[0]
+    assert cut > 1.5 * np.median(own)
+    assert seen[0] < 1.25 * np.median(own)
+    assert seen.max() < 1.25 * own.max()
+
+
+def test_nothing_is_added_where_there_is_no_residual() -> None:
+    made = noisy(9, change=3.0, seed=0)
+    assert (faded(made[0], made) == made[1:]).all()
+
+
+def test_what_fades_stays_within_the_levels() -> None:
+    made = np.full((9, 2, 2, 3), 250, np.uint8)
+    made[0] = 200
+    shown = faded(np.full((2, 2, 3), 240, np.uint8), made)
+    assert shown[0].min() == 255
+    assert (np.diff(shown.astype(int), axis=0) <= 0).all()
+
+
+def test_a_single_new_frame_is_its_own() -> None:
+    made = noisy(2, change=3.0, seed=0)
+    assert (faded(np.zeros_like(made[0]), made) == made[1:]).all()
 
 
 @pytest.mark.parametrize(

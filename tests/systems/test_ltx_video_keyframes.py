@@ -19,7 +19,7 @@ from kinema.condition import Conditions, Grid, Tokens
 from kinema.errors import InputError
 from kinema.networks.ltx_transformer import patchify
 from kinema.noise import Noise
-from kinema.systems.keyframes import Keyframe
+from kinema.systems.keyframes import Keyframe, faded
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import full, full_0_9_5, nano
 from kinema.worlds.shapes import Shapes
@@ -352,7 +352,8 @@ def test_a_clip_goes_on_with_its_own_frames_first(model: LTXVideo) -> None:
     held = Keyframe(clip=CLIP[16:])
     made = model.generate(PROMPT, seed=1, keyframes=[held])
     assert isinstance(made, Clip)
-    assert (whole.frames[25:] == made.frames[9:]).all()
+    assert (whole.frames[25:] == faded(CLIP.frames[-1], made.frames[8:])).all()
+    assert (whole.frames[-1] == made.frames[-1]).all()
     latents = model.generate(PROMPT, seed=1, extend=CLIP, output="latents")
     assert isinstance(latents, Tensor)
     assert torch.equal(patchify(latents[None])[:, : 2 * CELLS], encoded(model, CLIP[16:]))

@@ -28,6 +28,7 @@ from kinema.cli import (
     parity,
     run,
     score,
+    serve,
     systems,
     train,
 )
@@ -75,6 +76,7 @@ for verb in (
     systems.systems,
     systems.show,
     parity.parity,
+    serve.serve,
 ):
     app.command()(verb)
 

@@ -128,10 +128,11 @@ class Source:
         return stream
 
     def _check_declared_size(self, context: Any) -> None:
-        if context.width * context.height > MAX_PIXELS:
+        # A decoder that was told the limit keeps a larger size to itself: it reads as zero.
+        if not 0 < context.width * context.height <= MAX_PIXELS:
             raise InputError(
-                f"{self.path} declares frames of {context.height}x{context.width} pixels, more "
-                f"than {MAX_PIXELS:,} in all; scale it down first, or fetch it again"
+                f"{self.path} is damaged, or declares frames of more than {MAX_PIXELS:,} pixels; "
+                "scale it down first, or fetch it again"
             )
 
     def __enter__(self) -> Source:

@@ -1,0 +1,1 @@
+"""The local web page: what people may ask of it (`jobs`), and how it looks (`page`)."""

@@ -1,0 +1,120 @@
+"""`kinema score`: the table, the file, the comparison, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinema import worlds
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two folders of eight clips of 8 x 32 x 32."""
+    place = tmp_path_factory.mktemp("clips")
+    for seed, side in enumerate(("real", "fake")):
+        world = worlds.load(
+            "shapes", seed=seed, split="all", num_frames=8, height=32, width=32, fps=8
+        )
+        (place / side).mkdir()
+        for i in range(8):
+            np.save(place / side / f"{i:02d}.npy", world.sample(i).clip.frames)
+    return place / "real", place / "fake"
+
+
+OPTIONS = ("--frames", 8, "--cache", "cache")
+
+
+def test_one_table_with_intervals_and_what_is_shared(kinema, folders):
+    answer = kinema("score", "stream,psnr", *folders, *OPTIONS)
+    assert answer.status == 0
+    head, *rows, empty, shared = answer.out.splitlines()
+    assert head.split()[:2] == ["score", "value"]
+    assert [row.split()[0] for row in rows] == ["stream.T", "stream.F", "stream.D", "psnr"]
+    assert "a stand-in" in rows[0]
+    assert not empty
+    assert shared == "num_frames 8, fps None, height 32, width 32, seed 0"
+    assert not answer.err
+
+
+def test_json_has_passports_and_is_what_is_written(kinema, folders):
+    answer = kinema("score", "psnr", *folders, *OPTIONS, "--json", "-o", "a.json")
+    (score,) = answer.json["scores"]
+    assert score["passport"]["num_generated"] == 8
+    assert score["interval"][0] <= score["value"] <= score["interval"][1]
+    written = json.loads(Path("a.json").read_text())
+    assert written.pop("command").startswith("kinema score psnr ")
+    assert written == answer.json
+    again = kinema("score", "psnr", *folders, *OPTIONS, "-o", "a.json")
+    assert "a.json exists" in again.error
+    assert kinema("score", "psnr", *folders, *OPTIONS, "-o", "a.json", "--overwrite").status == 0
+
+
+def test_scores_compare_unless_they_were_not_computed_alike(kinema, folders):
+    real, fake = folders
+    kinema("score", "psnr,ssim", real, fake, *OPTIONS, "-o", "a.json")
+    kinema("score", "ssim,psnr", real, real, *OPTIONS, "-o", "b.json")
+    kinema("score", "psnr", real, fake, *OPTIONS, "--size", "24x24", "-o", "c.json")
+    answer = kinema("score", "compare", "a.json", "b.json")
+    lines = answer.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["score", "psnr", "ssim"]
+    assert lines[1].endswith("apart")
+    (psnr, _) = kinema("score", "compare", "a.json", "b.json", "--json").json["comparisons"]
+    assert psnr["b"] == 100
+    assert psnr["difference"] == pytest.approx(100 - psnr["a"])
+    refused = kinema("score", "compare", "a.json", "c.json").error
+    assert "psnr was not computed alike" in refused
+    assert "preprocessing: " in refused
+    assert "two files of scores, not 1" in kinema("score", "compare", "a.json").error
+
+
+def test_clips_that_cannot_be_used_are_listed_or_refused(kinema, folders, tmp_path):
+    _, fake = folders
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in fake.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    (broken / "99.npy").write_bytes(b"none")
+    answer = kinema("score", "dynamic-degree", broken, *OPTIONS, "--json")
+    assert answer.err.startswith(f"left out: {broken / '99.npy'}")
+    assert answer.json["skipped"] == [answer.err.removeprefix("left out: ").strip()]
+    assert answer.json["scores"][0]["passport"]["skipped_generated"] == 1
+    assert "--strict" in kinema("score", "dynamic-degree", broken, *OPTIONS, "--strict").error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("strem", "real", "fake"), "unknown score 'strem'; did you mean 'stream'?"),
+        (("stream", "nowhere"), "there is no folder nowhere"),
+        (("stream", "a", "b", "c"), "GENERATED alone, not 3 folders"),
+        (("fid", "a", "b", "--weights", "inception"), "must be ROLE=FILE"),
+        (("fid", "a", "b", "--weights", "incepton=x"), "did you mean 'inception'?"),
+        (("fid", "a", "b", "--weights", "inception=x.pt"), "there is no file x.pt"),
+        (("psnr", "a", "b", "--size", "24"), "--size '24' is no size"),
+        (("compare", "a.json", "b.json"), "cannot read a.json"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(kinema, arguments, said):
+    assert said in kinema("score", *arguments).error
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(process, folders, tmp_path):
+    """With no flush on the way out: whole shards are what a kill leaves."""
+    many = tmp_path / "many"
+    many.mkdir()
+    draws = np.random.default_rng(0)
+    for i in range(200):
+        np.save(many / f"{i:03d}.npy", draws.integers(0, 256, (8, 48, 48, 3), np.uint8))
+    arguments = ("score", "dynamic-degree", many, "--frames", 8, "--cache", tmp_path / "cache")
+    shards = lambda: list((tmp_path / "cache").rglob("shard-*"))  # noqa: E731
+    process(*arguments).stop(signal.SIGKILL, lambda: len(shards()) >= 2)
+    kept = {path: path.stat().st_mtime_ns for path in shards()}
+    answer = process(*arguments, "--json").answer()
+    assert json.loads(answer.out)["scores"][0]["passport"]["num_generated"] == 200
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())

@@ -1,0 +1,457 @@
+"""What people can ask of the page, without a page: work, limits, hostile values, many people."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kinema.cli.main import main
+from kinema.clip import Clip
+from kinema.errors import InputError
+from kinema.metrics.definitions import DEFINITIONS
+from kinema.web import jobs
+from kinema.web.examples import PROMPTS, STORY, examples
+from kinema.web.limits import Limits
+from kinema.web.scoring import SCORES
+from kinema.web.studio import Studio
+
+PROMPT = "a small red circle moves left on a navy background"
+VALUES = {
+    "prompt": PROMPT,
+    "negative": "",
+    "seed": 3,
+    "size": "32x32",
+    "num_frames": 9,
+    "steps": 2,
+    "guidance": 2.0,
+}
+
+
+def ended(ticket):
+    """A ticket that has ended."""
+    deadline = time.monotonic() + 60
+    while not ticket.finished:
+        assert time.monotonic() < deadline, "nothing happened in a minute"
+        time.sleep(0.01)
+    return ticket
+
+
+def made(ticket):
+    """The run of a ticket that has done its work."""
+    assert ended(ticket).state == "done", ticket.error
+    return ticket.result
+
+
+def begun(studio):
+    """A run that goes on until it is canceled."""
+
+    def work(ticket):
+        while True:
+            ticket.advance(0.5, "going on")
+            time.sleep(0.005)
+
+    ticket = studio.worker.submit("someone else", work)
+    while ticket.state == "waiting":
+        time.sleep(0.005)
+    return ticket
+
+
+def sent(studio, path, name=None):
+    """A file as it lies after it was sent to the page."""
+    place = studio.uploads.folder / (name or path.name)
+    shutil.copyfile(path, place)
+    return str(place)
+
+
+def clips(folder, count=7, frames=12):
+    """Small clips of a moving spot, in a folder."""
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        shown = np.zeros((frames, 32, 48, 3), np.uint8)
+        for frame in range(frames):
+            shown[frame, 8 : 16 + number, 2 * frame : 2 * frame + 8] = 40 + 30 * number
+        Clip(shown, 8.0).write(folder / f"{number}.mp4")
+    return sorted(folder.iterdir())
+
+
+def test_a_clip_lies_in_a_folder_with_sheet_and_record_that_repeats_it(studio, tmp_path):
+    run = made(jobs.generate(studio, "me", **VALUES))
+    assert run.name == "0001-clip-a-small-red-circle-moves-left-on-a-navy"
+    names = ["clip.json", "clip.mp4", "clip.png"]
+    assert sorted(path.name for path in run.record.parent.iterdir()) == names
+    assert Clip.read(run.clip).frames.shape == (9, 32, 32, 3)
+    facts = run.facts
+    assert (facts["prompt"], facts["seed"], facts["sampling"]["steps"]) == (PROMPT, 3, 2)
+    again = tmp_path / "again.mp4"
+    assert main([*shlex.split(facts["command"])[1:], "-o", str(again)]) == 0
+    assert again.read_bytes() == run.clip.read_bytes()
+
+
+def test_a_clip_begins_with_the_picture_that_was_sent(studio, tmp_path):
+    Image.fromarray(np.full((40, 60, 3), 200, np.uint8)).save(tmp_path / "gray.png")
+    file = sent(studio, tmp_path / "gray.png")
+    run = made(jobs.animate(studio, "me", file=file, **VALUES))
+    plain = made(jobs.generate(studio, "me", **VALUES))
+    assert run.facts["keyframes"][0]["frame"] == 0
+    assert Path(run.facts["keyframe_files"][0]) == run.record.parent / "given.png"
+    assert run.clip.read_bytes() != plain.clip.read_bytes()
+
+
+def test_a_clip_that_was_sent_goes_on(studio, tmp_path):
+    given = clips(tmp_path / "given", count=1)[0]
+    run = made(jobs.animate(studio, "me", file=sent(studio, given), **VALUES))
+    shown = Clip.read(run.clip)
+    # Brought from 8 to 12 frames per second: 18 frames, one of which the pass of 9 holds.
+    assert shown.num_frames == 18 + 8
+    assert Path(run.facts["extend_file"]).name == "given.mp4"
+
+
+def test_a_story_lasts_as_long_as_its_scenes_and_can_be_told_again(studio):
+    lines = f"{PROMPT} | 1\n\n a large green square moves up on a white background|0.5\n"
+    run = made(jobs.story(studio, "me", lines=lines, seed=5, steps=2, guidance=2))
+    shown = Clip.read(run.clip)
+    assert shown.num_frames == round(1.5 * shown.fps)
+    facts = run.facts
+    assert [scene["seconds"] for scene in facts["story"]] == [1.0, 0.5]
+    assert sum(each["frames"] for each in facts["passes"]) == shown.num_frames
+    assert [each["seed"] for each in facts["passes"]] == [*range(5, 5 + len(facts["passes"]))]
+    again = made(jobs.story(studio, "me", lines=lines, seed=5, steps=2, guidance=2))
+    assert again.clip.read_bytes() == run.clip.read_bytes()
+    other = made(jobs.story(studio, "me", lines=lines, seed=6, steps=2, guidance=2))
+    assert other.clip.read_bytes() != run.clip.read_bytes()
+
+
+def test_scores_are_those_of_the_command_line(studio, tmp_path):
+    real = clips(tmp_path / "real")
+    generated = [sent(studio, path, f"made-{path.name}") for path in clips(tmp_path / "x", 7, 14)]
+    with zipfile.ZipFile(tmp_path / "real.zip", "w") as archive:
+        for path in real:
+            archive.write(path, f"deep/in/{path.name}")
+    run = made(
+        jobs.score(
+            studio,
+            "me",
+            generated=generated,
+            real=[sent(studio, tmp_path / "real.zip")],
+            scores=["stream", "dynamic-degree"],
+            num_frames=12,
+        )
+    )
+    facts = run.facts
+    assert [each["name"] for each in facts["scores"]][-1] == "dynamic-degree"
+    assert facts["scores"][0]["passport"]["num_real"] == 7
+    cli = tmp_path / "cli.json"
+    words = [*shlex.split(facts["command"])[1:], "-o", str(cli), "--cache", str(tmp_path / "c")]
+    assert main(words) == 0
+    assert json.loads(cli.read_text())["scores"] == facts["scores"]
+
+
+def test_clips_that_cannot_be_scored_are_told_by_their_names(studio, tmp_path):
+    paths = [*clips(tmp_path / "x", 3), *clips(tmp_path / "short", 1, 4)]
+    files = [sent(studio, path, f"{n}.mp4") for n, path in enumerate(paths)]
+    run = made(
+        jobs.score(
+            studio, "me", generated=files, real=None, scores=["dynamic-degree"], num_frames=12
+        )
+    )
+    (left_out,) = run.facts["skipped"]
+    assert left_out.startswith("generated/3.mp4 has 4 frames")
+
+
+def test_the_page_offers_the_scores_that_need_no_weights():
+    for name in SCORES:
+        DEFINITIONS[name].measure({}, "cpu")
+    compare = [name for name in SCORES if DEFINITIONS[name].of != "generated"]
+    assert 0 < len(compare) < len(SCORES)
+
+
+def test_the_examples_are_what_the_shipped_model_can_read(tmp_path):
+    shown = examples(tmp_path)
+    assert all(path.is_file() for path in (shown.picture, *shown.real, *shown.generated))
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
+    assert examples(tmp_path) == shown
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")} == written
+    studio = Studio(tmp_path / "page", "ltx_video:shapes", Limits())
+    try:
+        prompts = [*PROMPTS, shown.prompt, *(line.split("|")[0] for line in STORY.splitlines())]
+        assert [studio.maker.unknown_words(prompt, "") for prompt in prompts] == [()] * len(prompts)
+        assert list(studio.sizes)[:2] == ["96x96", "96x128"]
+        assert studio.frames[:3] == [5, 9, 13]
+    finally:
+        studio.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("prompt", "", "the prompt is empty"),
+        ("prompt", None, "the prompt is empty"),
+        ("prompt", 7, "the prompt must be text"),
+        ("prompt", {"a": 1}, "the prompt must be text"),
+        ("prompt", "red " * 1000, "the prompt has 3999 letters"),
+        ("prompt", "red \ud800", "the prompt must be text"),
+        ("prompt", "red\0circle", "the prompt must be text"),
+        ("prompt", "<img src=x onerror=alert(1)>", "knows no word"),
+        ("negative", "x" * 501, "the negative prompt has 501 letters"),
+        ("seed", -1, "the seed must lie between"),
+        pytest.param("seed", 10**400, "the seed must", id="seed-huge"),
+        ("seed", 1.5, "whole number"),
+        ("seed", math.nan, "the seed must be a number"),
+        ("seed", "3", "the seed must be a number"),
+        ("seed", True, "the seed must be a number"),
+        ("size", "4096x4096", "unknown size"),
+        ("size", "../../x", "unknown size"),
+        ("size", ["32x32"], "unknown size"),
+        ("num_frames", 10**9, "the number of frames must lie between 9 and"),
+        ("num_frames", 10, "no clips of 10 frames; the nearest is 9"),
+        ("num_frames", math.inf, "the number of frames must lie between"),
+        ("steps", 0, "the number of steps must lie between 1 and 100"),
+        ("steps", 100_001, "the number of steps must lie between"),
+        ("guidance", math.nan, "guidance must be a number"),
+        ("guidance", 1e300, "guidance must lie between"),
+        ("guidance", None, "guidance must be a number"),
+    ],
+)
+def test_hostile_values_are_refused_in_a_line(studio, name, value, said):
+    with pytest.raises(InputError, match=said) as error:
+        jobs.generate(studio, "me", **{**VALUES, name: value})
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
+    assert studio.history.names() == []
+    assert not any(studio.history.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "the story is empty"),
+        (None, "must be text"),
+        ("x" * 10**6, "must be text of at most"),
+        ("red circle | nan", "seconds of a scene"),
+        ("red circle | -1", "seconds of a scene"),
+        ("red circle | 1e9", "seconds of a scene"),
+        ("red circle | soon", "'soon' after the | is no number"),
+        ("| 2", "the prompt is empty"),
+        ("red circle | 19\nred circle | 19", "the story lasts 38 seconds"),
+        ("red circle\n" * 9, "9 scenes are too many"),
+        ("red circle\nxyzzy", "knows no word"),
+    ],
+)
+def test_stories_that_cannot_be_told_are_refused(studio, lines, said):
+    with pytest.raises(InputError) as error:
+        jobs.story(studio, "me", lines=lines, seed=0, steps=2, guidance=1)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("/etc/passwd", "../../../etc/hostname", "uploads/../../model", ".", "", "a\0b"),
+        *("x" * 5000, 7, {"path": "/etc/passwd"}, "folder", "link.png"),
+    ],
+)
+def test_files_that_were_not_sent_are_not_read(studio, value):
+    (studio.uploads.folder / "folder").mkdir()
+    (studio.uploads.folder / "link.png").symlink_to("/etc/passwd")
+    if value in ("folder", "link.png"):
+        value = str(studio.uploads.folder / value)
+    with pytest.raises(InputError):
+        jobs.animate(studio, "me", file=value, **VALUES)
+    with pytest.raises(InputError):
+        jobs.score(
+            studio, "me", generated=[value], real=None, scores=["dynamic-degree"], num_frames=12
+        )
+    assert not any(studio.history.folder.iterdir())
+
+
+def test_pictures_and_clips_that_are_too_large_are_refused(studio, tmp_path):
+    Image.new("L", (5000, 8)).save(tmp_path / "wide.png")
+    with pytest.raises(InputError, match=r"wide.png is 8x5000 pixels"):
+        jobs.animate(studio, "me", file=sent(studio, tmp_path / "wide.png"), **VALUES)
+    (studio.uploads.folder / "heavy.png").write_bytes(bytes(300_001))
+    with pytest.raises(InputError, match=r"heavy.png is larger"):
+        jobs.animate(studio, "me", file=str(studio.uploads.folder / "heavy.png"), **VALUES)
+    (studio.uploads.folder / "words.png").write_text("words")
+    with pytest.raises(InputError, match=r"^words.png is ") as error:
+        jobs.animate(studio, "me", file=str(studio.uploads.folder / "words.png"), **VALUES)
+    assert str(studio.folder) not in str(error.value)
+
+
+def zipped(path, entries):
+    """A zip file with these contents by name."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return path
+
+
+def test_zip_files_cannot_reach_out_or_swell(studio, tmp_path):
+    clip = clips(tmp_path / "x", 1)[0].read_bytes()
+    cases = {
+        "two clips are named passwd.mp4": [("../../passwd.mp4", clip), ("/etc/passwd.mp4", clip)],
+        "hold more than 0 MB": [("bomb.mp4", bytes(40_000_000))],
+        "over 1000 files": [(f"{n}.mp4", b"") for n in range(1001)],
+        "run.sh is no clip": [("run.sh", b"true")],
+        "0.mp4 is empty": [("0.mp4", b"")],
+        "there is no clip": [],
+        "give at most 8 clips": [(f"{n}.mp4", clip) for n in range(9)],
+    }
+    for number, (said, entries) in enumerate(cases.items()):
+        path = zipped(studio.uploads.folder / f"{number}.zip", entries)
+        ticket = ended(
+            jobs.score(
+                studio,
+                f"person {number}",
+                generated=[str(path)],
+                real=None,
+                scores=["dynamic-degree"],
+                num_frames=12,
+            )
+        )
+        assert ticket.state == "failed"
+        assert said in ticket.error, ticket.error
+    (studio.uploads.folder / "cut.zip").write_bytes(path.read_bytes()[:500])
+    broken = jobs.score(
+        studio,
+        "me",
+        generated=[str(studio.uploads.folder / "cut.zip")],
+        real=None,
+        scores=["dynamic-degree"],
+        num_frames=12,
+    )
+    assert "broken or locked" in ended(broken).error
+    assert not any(studio.history.folder.iterdir())
+    assert sorted(path.name for path in tmp_path.rglob("passwd*")) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"scores": []}, "choose at least one"),
+        ({"scores": "psnr"}, "choose at least one"),
+        ({"scores": ["fvd-tensorflow"]}, "unknown score"),
+        ({"scores": [{"a": 1}]}, "unknown score"),
+        ({"scores": ["drift", "drift"]}, "twice"),
+        ({"scores": ["psnr"]}, "psnr compares with real clips"),
+        ({"num_frames": 10**12}, "the number of frames"),
+        ({"generated": []}, "give the clips to score"),
+        ({"generated": ["x"] * 9}, "9 files are too many"),
+    ],
+)
+def test_scores_that_cannot_be_computed_are_refused(studio, tmp_path, values, said):
+    clip = sent(studio, clips(tmp_path / "x", 1)[0])
+    usual = {"generated": [clip], "real": None, "scores": ["drift"], "num_frames": 12}
+    with pytest.raises(InputError) as error:
+        jobs.score(studio, "me", **{**usual, **values})
+    assert said in str(error.value)
+
+
+def test_cancel_ends_runs_between_steps_and_leaves_nothing(studio):
+    running = jobs.generate(studio, "me", **{**VALUES, "steps": 100_000, "num_frames": 33})
+    while running.share == 0:
+        assert not running.finished, running.error
+        time.sleep(0.005)
+    waiting = jobs.generate(studio, "me", **VALUES)
+    other = jobs.generate(studio, "you", **VALUES)
+    assert studio.worker.ahead_of(other) == 2
+    assert studio.worker.cancel("me") == 2
+    assert made(other).name.startswith("0001-")
+    assert (running.state, waiting.state) == ("canceled", "canceled")
+    assert 0 < running.share < 1
+    assert len(list(studio.history.folder.iterdir())) == 1
+    assert studio.worker.cancel("me") == 0
+
+
+def test_a_run_that_breaks_or_takes_too_long_ends_alone(studio, caplog):
+    def breaks(ticket):
+        raise RuntimeError("a secret of ours")
+
+    broken = ended(studio.worker.submit("me", breaks))
+    assert broken.state == "failed"
+    assert "secret" not in broken.error
+    assert "a secret of ours" in caplog.text
+    slow = begun(studio)
+    slow.seconds = 0.0
+    assert "took over 0 seconds" in ended(slow).error
+    assert made(jobs.generate(studio, "me", **VALUES))
+
+
+def test_ten_people_at_once_get_what_each_would_get_alone(studio):
+    tickets = {}
+
+    def person(number):
+        values = {**VALUES, "seed": number % 5}
+        tickets[number] = jobs.generate(studio, f"person {number}", **values)
+
+    people = [threading.Thread(target=person, args=(number,)) for number in range(10)]
+    for each in people:
+        each.start()
+    for each in people:
+        each.join()
+    runs = {number: made(ticket) for number, ticket in tickets.items()}
+    assert sorted(run.name[:4] for run in runs.values()) == [f"{n:04d}" for n in range(1, 11)]
+    contents = {number: run.clip.read_bytes() for number, run in runs.items()}
+    assert all(contents[number] == contents[number + 5] for number in range(5))
+    assert len(set(contents.values())) == 5
+    alone = made(jobs.generate(studio, "alone", **{**VALUES, "seed": 2}))
+    assert alone.clip.read_bytes() == contents[2]
+
+
+def test_the_line_is_bounded_for_all_and_the_rate_for_each(studio):
+    begun(studio)
+    for number in range(12):
+        jobs.generate(studio, f"person {number}", **VALUES)
+    with pytest.raises(InputError, match="12 runs are waiting"):
+        jobs.generate(studio, "one more", **VALUES)
+    studio.worker.cancel("person 3")
+    jobs.generate(studio, "one more", **VALUES)
+    for number in range(12):
+        studio.worker.cancel(f"person {number}")
+    for _ in range(6):
+        jobs.generate(studio, "fast", **VALUES)
+    with pytest.raises(InputError, match=r"you started 6 runs within a minute; wait \d+ seconds"):
+        jobs.generate(studio, "fast", **VALUES)
+
+
+def test_a_full_folder_takes_nothing_more(tmp_path, model):
+    studio = Studio(tmp_path / "page", str(model), Limits(folder_bytes=1000))
+    try:
+        made(jobs.generate(studio, "me", **VALUES))
+        with pytest.raises(InputError, match="delete old runs"):
+            jobs.generate(studio, "me", **VALUES)
+    finally:
+        studio.close()
+
+
+def test_the_history_knows_finished_runs_alone(studio):
+    first = made(jobs.generate(studio, "me", **VALUES))
+    second = made(jobs.generate(studio, "me", **VALUES))
+    folder = studio.history.folder
+    (folder / "0009-unfinished").mkdir()
+    (folder / "private").mkdir()
+    (folder / "private" / "clip.mp4").write_bytes(b"mine")
+    assert studio.history.names() == [second.name, first.name]
+    assert studio.history.run(first.name) == first
+    for name in ("private", "0009-unfinished", "../runs", "/etc", "", None, 3, "0001", ".."):
+        with pytest.raises(InputError, match="no such run"):
+            studio.history.run(name)
+    assert made(jobs.generate(studio, "me", **VALUES)).name.startswith("0010-")
+
+
+def test_a_closed_studio_starts_nothing(tmp_path, model):
+    studio = Studio(tmp_path / "page", str(model), Limits())
+    running, waiting = begun(studio), jobs.generate(studio, "me", **VALUES)
+    studio.close()
+    assert (running.state, waiting.state) == ("canceled", "canceled")
+    with pytest.raises(InputError, match="closing"):
+        jobs.generate(studio, "me", **VALUES)
