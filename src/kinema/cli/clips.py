@@ -119,11 +119,17 @@ class Maker:
     def settings(self, item: Item) -> dict[str, Any]:
         """What fixes a clip; equal settings on the same machine give equal bytes."""
         return {
-            **self._weights,
-            **self.given.settings(self.keyframes),
+            **self.shared_settings(),
             "prompt": item.prompt,
             "negative": item.negative,
             "seed": item.seed,
+        }
+
+    def shared_settings(self) -> dict[str, Any]:
+        """What fixes a clip besides prompts and seed."""
+        return {
+            **self._weights,
+            **self.given.settings(self.keyframes),
             "sampling": to_dict(self.sampling),
             "device": self.device,
             "dtype": self.dtype,
@@ -146,11 +152,18 @@ class Maker:
 
     def command(self, item: Item) -> str:
         """The command that makes this clip alone, with every option written out."""
+        words = [*self.options(item.seed, item.negative), *self.given.options()]
+        if item.prompt.startswith("-"):  # else it would be taken for an option
+            return shlex.join(["kinema", "generate", *words, "--", item.prompt])
+        return shlex.join(["kinema", "generate", item.prompt, *words])
+
+    def options(self, seed: int, negative: str) -> list[str]:
+        """The words of a command but what to show and what is given, with every option."""
         s = self.sampling
         options = {
             "--model": self.name,
-            "--seed": item.seed,
-            "--negative": item.negative,
+            "--seed": seed,
+            "--negative": negative,
             "--num-frames": s.num_frames,
             "--size": f"{s.height}x{s.width}",
             "--fps": s.fps,
@@ -161,10 +174,7 @@ class Maker:
             "--threads": torch.get_num_threads(),
         }
         words = [str(word) for pair in options.items() for word in pair]
-        words += [*self.adapters.options(), *self.given.options()]
-        if item.prompt.startswith("-"):  # else it would be taken for an option
-            return shlex.join(["kinema", "generate", *words, "--", item.prompt])
-        return shlex.join(["kinema", "generate", item.prompt, *words])
+        return [*words, *self.adapters.options()]
 
 
 def in_batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:

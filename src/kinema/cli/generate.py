@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +41,10 @@ def generate(
     prompts: Annotated[
         Path | None,
         typer.Option("--prompts", metavar="FILE", help="a prompt in each line, as text or .jsonl"),
+    ] = None,
+    story: Annotated[
+        Path | None,
+        typer.Option("--story", metavar="FILE", help="one long clip of lines: prompt | seconds"),
     ] = None,
     output: Annotated[
         Path | None,
@@ -94,10 +98,55 @@ def generate(
     with one sheet; the same command skips those that are finished. What the options leave open is
     as the model's makers chose.
 
+    A story is told window by window, each of which goes on from the last frames of the one before;
+    the same command goes on after the last window that was finished. Beside the clip goes what
+    drifts in it (.drift.png) too.
+
     Pictures and clips that are given are cut to the proportions of the clip and resized. With
     --extend, times count from the start of the given clip, and the new frames follow its last.
     """
     sampling = changed(num_frames=num_frames, size=size, fps=fps, steps=steps, guidance=guidance)
+
+    def make_maker() -> Maker:
+        from kinema.cli.adapters import read_adapters
+        from kinema.cli.clips import Maker
+        from kinema.cli.given import read_given
+
+        return Maker(
+            model,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            sampling=sampling,
+            adapters=read_adapters(lora or []),
+            given=read_given(image, keyframe or [], extend),
+        )
+
+    run = invocation(context)
+    if story is not None:
+        from kinema.cli.story import make_story
+
+        others = {
+            "PROMPT": prompt is not None,
+            "--prompts": prompts is not None,
+            "--extend": extend is not None,
+            "--keyframe": bool(keyframe),
+            "--count": count > 1,
+            "--batch": batch > 1,
+        }
+        check_alone(others)
+        place = output or Path(f"{slug(story.stem)}-{seed}.mp4")
+        make_story(
+            story,
+            make_maker,
+            place,
+            run,
+            seed=seed,
+            negative=negative,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+        return
     requests = requested(prompt, prompts, negative=negative, seed=seed)
     usable = [request for request in requests if not request.broken]
     for request in requests:
@@ -108,22 +157,9 @@ def generate(
     check_output(place, several=several, overwrite=overwrite)
     failed = len(requests) - len(usable)
     if usable:
-        from kinema.cli.adapters import read_adapters
-        from kinema.cli.clips import Maker
-        from kinema.cli.given import read_given
-
-        maker = Maker(
-            model,
-            device=device,
-            dtype=dtype,
-            threads=threads,
-            sampling=sampling,
-            adapters=read_adapters(lora or []),
-            given=read_given(image, keyframe or [], extend),
-        )
+        maker = make_maker()
         items = items_of(requests, maker, count, place, several=several)
         failed = len(requests) - len(items) // count
-        run = invocation(context)
         if several:
             make_many(maker, items, place, run, batch=batch, overwrite=overwrite, as_json=as_json)
         else:
@@ -134,6 +170,17 @@ def generate(
             "mend them and run the same command again"
         )
         raise typer.Exit(2)
+
+
+def check_alone(others: Mapping[str, bool]) -> None:
+    """Raises InputError for the first option that was given beside --story and does not go with it.
+
+    Args:
+        others: option to whether it was given.
+    """
+    for name, is_given in others.items():
+        if is_given:
+            raise InputError(f"--story tells one clip, from its file; leave out {name}")
 
 
 def changed(

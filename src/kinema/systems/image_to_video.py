@@ -13,11 +13,10 @@ from torch import Tensor
 from kinema.clip import Clip
 from kinema.condition import Conditions
 from kinema.data.clips import split_of
-from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.processes.steps import Callback
 from kinema.sample import Text
-from kinema.systems.keyframes import HELD_LATENTS, Extension, Keyframe
+from kinema.systems.keyframes import Extension, Keyframe, held_frames
 from kinema.systems.system import Job
 from kinema.systems.text_to_video import TextToVideo
 
@@ -77,16 +76,9 @@ class ImageToVideo(TextToVideo):
         Raises:
             InputError: the new clip would have no frame of its own.
         """
-        (stride, *_), length = self.codec_stride, sampling.num_frames
         if clip.num_frames > 1:  # a picture has no frame rate
             clip = clip.resampled(sampling.fps)
-        room = (length - 1) // stride - 1
-        if room < 0:
-            raise InputError(
-                f"{length} frames leave none after those of the clip that goes on; "
-                f"make {1 + stride} or more"
-            )
-        held = 1 + stride * min(HELD_LATENTS - 1, (clip.num_frames - 1) // stride, room)
+        held = held_frames(clip.num_frames, sampling.num_frames, self.codec_stride[0])
         sized = clip.covering(sampling.height, sampling.width)
         return Extension(given=replace(sized, fps=sampling.fps), held=held)
 

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from kinema.clip import Clip
 from kinema.errors import InputError
 
 HELD_LATENTS = 3  # latent frames at the end of a clip that the next one starts with, at most
+FADE_SHARE = 0.25  # of its own median change: what a fading residual may add to a change
+FINEST_CHANGE = 0.25  # levels of 255 from frame to frame; a smaller median counts as this
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +88,26 @@ def check_keyframes(keyframes: Sequence[Keyframe], num_frames: int, stride: int)
         taken.update(frames)
 
 
+def held_frames(available: int, num_frames: int, stride: int) -> int:
+    """How many frames a clip that goes on from others can start with.
+
+    Args:
+        available: frames before it, at least 1.
+        num_frames: of the clip.
+        stride: frames to one latent frame.
+
+    Raises:
+        InputError: the clip would have no frame of its own.
+    """
+    room = (num_frames - 1) // stride - 1
+    if room < 0:
+        raise InputError(
+            f"{num_frames} frames leave none after those of the clip that goes on; "
+            f"make {1 + stride} or more"
+        )
+    return 1 + stride * min(HELD_LATENTS - 1, (available - 1) // stride, room)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Extension:
     """A clip that goes on.
@@ -116,6 +140,39 @@ class Extension:
         return [held, *(replace(keyframe, frame=keyframe.frame - start) for keyframe in others)]
 
     def joined(self, made: Clip) -> Clip:
-        """The given clip with its sound, followed by the frames of the new one after the held."""
-        frames = np.concatenate((self.given.frames, made.frames[self.held :]))
-        return Clip(frames, made.fps, self.given.sound)
+        """The given clip with its sound, followed by the new frames of another, see `faded`."""
+        new = faded(self.given.frames[-1], made.frames[self.held - 1 :])
+        return Clip(np.concatenate((self.given.frames, new)), made.fps, self.given.sound)
+
+
+def faded(last: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """New frames that follow the last given one without a seam (our own design).
+
+    A codec shows the last given frame g as m0, a little different, and a cut from g to the frame m1
+    after it would show that residual r = g - m0 at once. So the new frames are mk + wk r, with wk
+    falling from w0 = 1 to 0: the step at the seam is m1 - m0 + (w1 - 1) r. The changes of w add up
+    to -1 whatever its shape; the largest is the smallest if all are equal, which gives
+    wk = 1 - k / K. Each step then has |r| / K besides its own, and K is the least number of frames
+    that keeps this below `FADE_SHARE` of the median change of the new frames, at most all of them.
+
+    Args:
+        last: (H, W, 3) uint8, g.
+        made: (1 + n, H, W, 3) uint8: m0, and the new frames.
+
+    Returns:
+        The n new frames, (n, H, W, 3) uint8.
+    """
+    residual = last - made[0].astype(np.float32)
+    own = float(np.median([_change(before, after) for before, after in pairwise(made)]))
+    allowed = FADE_SHARE * max(own, FINEST_CHANGE)
+    new = made[1:].copy()
+    length = min(math.ceil(_change(made[0], last) / allowed), len(new))
+    for k in range(1, length):
+        mixed = made[k] + (1 - k / length) * residual
+        new[k - 1] = np.rint(mixed.clip(0, 255)).astype(np.uint8)
+    return new
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> float:
+    """Mean absolute difference of two frames, in levels of 255."""
+    return float(np.abs(after.astype(np.float32) - before).mean())
