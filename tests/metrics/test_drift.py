@@ -61,6 +61,13 @@ def test_another_scene_shows_in_identity_and_as_a_seam(clip):
     assert int(drift.seams(joined).argmax()) == 20
 
 
+def test_repetition_is_equal_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    at_once = drift.repetition(noise)
+    monkeypatch.setattr(drift, "ROWS", 7)
+    torch.testing.assert_close(drift.repetition(noise), at_once)
+
+
 def test_a_clip_that_starts_again_repeats_itself():
     noise = torch.randn(T, 16, generator=torch.Generator().manual_seed(0))
     assert drift.repetition(noise)[-1] < 0.9

@@ -12,8 +12,7 @@ from PIL import Image
 from kinema.errors import InputError
 from kinema.metrics import drift
 from kinema.metrics.extractors import drift_measure
-from kinema.rollout import instruments
-from kinema.rollout.instruments import Instruments, repetition, summary
+from kinema.rollout.instruments import Instruments, summary
 from kinema.rollout.picture import drift_picture, write_drift_picture
 from kinema.worlds.shapes import Shapes
 
@@ -40,12 +39,6 @@ def test_windows_change_nothing(frames: np.ndarray, ends: tuple[int, ...]) -> No
     torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-5)
     assert list(summary(found)) == list(drift.INSTRUMENTS)
     assert list(summary(found).values()) == pytest.approx(drift.summary(whole).tolist(), abs=1e-4)
-
-
-def test_repetition_is_that_of_all_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    features = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(instruments, "ROWS", 7)
-    torch.testing.assert_close(repetition(features), drift.repetition(features))
 
 
 def test_a_seam_is_its_change_over_the_median(frames: np.ndarray) -> None:

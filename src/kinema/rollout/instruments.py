@@ -15,8 +15,6 @@ from torch import Tensor
 from kinema.metrics import drift
 from kinema.metrics.extractors import FRAME_EMBEDDER, random_frames
 
-ROWS = 1024  # frames that are compared with all others at once
-
 
 class Instruments:
     """The drift instruments of a clip that is shown window by window.
@@ -62,7 +60,7 @@ class Instruments:
                 self._looks[:, 3],
                 self._looks[:, 4],
                 drift.identity(self._features),
-                repetition(self._features),
+                drift.repetition(self._features),
                 drift.seams(pixels),
             ]
         )
@@ -75,18 +73,6 @@ class Instruments:
         """
         median = self._steps[1:].median().clamp(min=drift.STILL)
         return [float(self._steps[start] / median) for start in starts]
-
-
-def repetition(features: Tensor) -> Tensor:
-    """As `drift.repetition` of features (T, D), with `ROWS` rows of the cosines at a time."""
-    x = torch.nn.functional.normalize(features.double(), dim=1)
-    number = torch.arange(len(x), device=x.device)
-    found = []
-    for rows in number.split(ROWS):
-        far = rows[:, None] - number >= drift.APART
-        similar = (x[rows] @ x.T).masked_fill(~far, -1).amax(1)
-        found.append(torch.where(far.any(1), similar, torch.zeros_like(similar)))
-    return torch.cat(found)
 
 
 def summary(curves: Tensor) -> Mapping[str, float]:

@@ -60,17 +60,27 @@ def read_story(path: str | Path) -> list[Segment]:
     segments = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if line.strip() and not line.lstrip().startswith(b"#"):
-            segments.append(_segment(line, f"{path}:{number}"))
+            place = f"{path}:{number}"
+            try:
+                segments.append(segment_of(line.decode(), place))
+            except UnicodeDecodeError:
+                raise InputError(f"{place}: the line is not UTF-8 text") from None
     if not segments:
         raise InputError(f"{path} holds no segment; write one in each line: prompt | seconds")
     return segments
 
 
-def _segment(line: bytes, place: str) -> Segment:
-    try:
-        prompt, bar, after = line.decode().rpartition("|")
-    except UnicodeDecodeError:
-        raise InputError(f"{place}: the line is not UTF-8 text") from None
+def segment_of(line: str, place: str) -> Segment:
+    """The segment in a line ``prompt | seconds``.
+
+    Args:
+        line: its last ``|`` parts them.
+        place: where it stands; errors begin with it.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    prompt, bar, after = line.rpartition("|")
     if not bar:
         raise InputError(f"{place}: no seconds; write: prompt | seconds, as a red circle | 4")
     try:

@@ -21,7 +21,7 @@ from kinema.media import probe
 from kinema.web.history import CLIP, SCORES, Run
 from kinema.web.limits import choice, number, whole
 from kinema.web.scoring import Scoring
-from kinema.web.story import Story, read_scenes
+from kinema.web.story import read_lines, record_of, rollout_of, tell
 from kinema.web.studio import Studio
 from kinema.web.uploads import copied
 from kinema.web.worker import Ticket
@@ -90,20 +90,22 @@ def animate(
 
 
 def story(studio: Studio, user: str, *, lines: Any, seed: Any, steps: Any, guidance: Any) -> Ticket:
-    """A longer clip of several scenes, each of which goes on from the one before it."""
+    """A longer clip of several segments, each of which goes on from the one before it."""
     expect_pictures(studio)
     own, size = studio.maker.sampling, next(iter(studio.sizes))
     sampling = sampling_of(studio, size, own.num_frames, steps, guidance)
-    story = Story(read_scenes(lines, studio), whole("the seed", seed, 0, LARGEST_SEED))
+    segments = read_lines(lines, studio)
+    maker = studio.maker.settled(sampling=sampling, given=read_given(None, [], None))
+    rollout = rollout_of(maker, segments, whole("the seed", seed, 0, LARGEST_SEED))
     studio.check_room()
 
     def work(ticket: Ticket) -> Run:
-        maker = studio.maker.settled(sampling=sampling, given=read_given(None, [], None))
-        with studio.history.begin("story", story.scenes[0].prompt) as place:
+        with studio.history.begin("story", segments[0].prompt) as place:
             begin = time.perf_counter()
-            clip, passes = story.tell(maker, ticket)
-            record = story.record(maker, passes, seconds=time.perf_counter() - begin)
-            save_clip_with_sheet(place / CLIP, clip, record, story.words, overwrite=False)
+            clip = tell(rollout, ticket)
+            record = record_of(maker, rollout, seconds=time.perf_counter() - begin)
+            caption = " / ".join(segment.prompt for segment in segments)
+            save_clip_with_sheet(place / CLIP, clip, record, caption, overwrite=False)
         return studio.history.run(place.name)
 
     return studio.worker.submit(user, work)

@@ -139,7 +139,7 @@ def picture_tab(studio: Studio, shown: Examples) -> gr.Button:
 def story_tab(studio: Studio) -> gr.Button:
     """Scenes, and a longer clip."""
     lines = gr.Textbox(
-        STORY, label="One scene in each line: what to show | seconds", lines=5, elem_id="story"
+        STORY, label="One segment in each line: what to show | seconds", lines=5, elem_id="story"
     )
     start, cancel = buttons("Tell the story", "story")
     with gr.Accordion("More", open=False), gr.Row():

@@ -1,121 +1,31 @@
-"""Stories: clips of several scenes, told by a model that goes on from what it has made."""
+"""Stories on the page: the lines a person writes, and the driver of long video behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from kinema.cli.clips import Item, Maker
+import numpy as np
+
+from kinema.cli.clips import Maker
 from kinema.cli.machine import versions
 from kinema.clip import Clip
-from kinema.config import to_dict
 from kinema.errors import InputError
 from kinema.processes.steps import Report
+from kinema.rollout import Rollout, Segment
+from kinema.rollout.story import segment_of
 from kinema.systems.image_to_video import ImageToVideo
 from kinema.web.limits import number
 from kinema.web.studio import Studio
 from kinema.web.worker import Ticket
 
-SCENE_SECONDS = 2.0  # of a line that says nothing of it
+SEGMENT_SECONDS = 2.0  # of a line that says nothing of it
 SHORTEST = 0.1
 ROOM_FOR_SECONDS = 99  # letters of a line beside its prompt
-KEPT = ("model_sha256", "model_digest", "device", "dtype")
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A part of a story: what it shows and how long."""
-
-    prompt: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Story:
-    """Scenes, and the seed of the first pass; each pass takes the next."""
-
-    scenes: list[Scene]
-    seed: int
-
-    @property
-    def words(self) -> str:
-        """All prompts, as a caption."""
-        return " / ".join(scene.prompt for scene in self.scenes)
-
-    @property
-    def seconds(self) -> float:
-        """How long it lasts."""
-        return sum(scene.seconds for scene in self.scenes)
-
-    def tell(self, maker: Maker, ticket: Ticket) -> tuple[Clip, list[Mapping[str, Any]]]:
-        """The clip, and prompt, seed and new frames of each pass of the sampler.
-
-        A pass makes as many frames as the model was trained on, the first of which are the last of
-        the clip so far; what a scene has too many of is cut before the next one begins.
-        """
-        model, sampling = maker.model, maker.sampling
-        assert isinstance(model, ImageToVideo)
-        clip: Clip | None = None
-        passes: list[Mapping[str, Any]] = []
-        end = 0.0
-        for scene in self.scenes:
-            end += scene.seconds
-            wanted = max(round(end * sampling.fps), 1)
-            while clip is None or clip.num_frames < wanted:
-                have, seed = clip.num_frames if clip else 0, self.seed + len(passes)
-                told = self._told(ticket, scene, have, wanted, sampling)
-                made = model.generate(
-                    scene.prompt, seed=seed, extend=clip, sampling=sampling, callback=told
-                )
-                assert isinstance(made, Clip)
-                clip = made[:wanted]
-                new = clip.num_frames - have
-                passes.append({"prompt": scene.prompt, "seed": seed, "frames": new})
-        assert clip is not None
-        return clip, passes
-
-    def record(
-        self, maker: Maker, passes: list[Mapping[str, Any]], *, seconds: float
-    ) -> dict[str, Any]:
-        """Everything that is needed to tell it again."""
-        settings = maker.settings(self._item())
-        return {
-            "model": maker.name,
-            **{name: settings[name] for name in KEPT},
-            "story": [{"prompt": s.prompt, "seconds": s.seconds} for s in self.scenes],
-            "seed": self.seed,
-            "passes": passes,
-            "sampling": to_dict(maker.sampling),
-            "unknown_words": [
-                word for s in self.scenes for word in maker.unknown_words(s.prompt, "")
-            ],
-            "seconds": round(seconds, 3),
-            **versions(),
-        }
-
-    def _item(self) -> Item:
-        return Item(prompt="", negative="", seed=self.seed, path=Path(), unknown_words=())
-
-    def _told(
-        self, ticket: Ticket, scene: Scene, have: int, wanted: int, sampling: Any
-    ) -> Callable[[Report], None]:
-        """Tells a ticket of each step: this pass brings the clip about one length further."""
-
-        def told(report: Report) -> None:
-            step = (report.step.index + 1) / report.step.total
-            frames = have + step * min(sampling.num_frames, wanted - have)
-            at = frames / sampling.fps
-            ticket.advance(
-                at / self.seconds, f"{scene.prompt} ({at:.1f} of {self.seconds:g} seconds)"
-            )
-
-        return told
-
-
-def read_scenes(lines: Any, studio: Studio) -> list[Scene]:
-    """The scenes in lines ``prompt | seconds``; a line without seconds lasts two.
+def read_lines(lines: Any, studio: Studio) -> list[Segment]:
+    """The segments in lines ``prompt | seconds``; a line without seconds lasts two.
 
     Raises:
         InputError: a line cannot be used, there is none, or they are too many or too long.
@@ -126,28 +36,66 @@ def read_scenes(lines: Any, studio: Studio) -> list[Scene]:
         raise InputError(f"the story must be text of at most {most} letters")
     written = [line for line in lines.splitlines() if line.strip()]
     if not written:
-        raise InputError("the story is empty; write one scene in each line: prompt | seconds")
+        raise InputError("the story is empty; write one segment in each line: prompt | seconds")
     if len(written) > limits.lines:
-        raise InputError(f"{len(written)} scenes are too many; tell it in {limits.lines}")
-    story = Story([_scene(line, studio) for line in written], seed=0)
-    if story.seconds > limits.story_seconds:
+        raise InputError(f"{len(written)} segments are too many; tell it in {limits.lines}")
+    segments = [_read(line, f"line {n}", studio) for n, line in enumerate(written, start=1)]
+    seconds = sum(segment.seconds for segment in segments)
+    if seconds > limits.story_seconds:
         raise InputError(
-            f"the story lasts {story.seconds:g} seconds; stay within {limits.story_seconds:g}"
+            f"the story lasts {seconds:g} seconds; stay within {limits.story_seconds:g}"
         )
-    return story.scenes
+    return segments
 
 
-def _scene(line: str, studio: Studio) -> Scene:
-    said, bar, after = line.rpartition("|")
-    seconds = SCENE_SECONDS
-    if bar:
-        try:
-            seconds = float(after)
-        except ValueError:
-            raise InputError(
-                f"{after.strip()!r:.40} after the | is no number of seconds; write: prompt | 2"
-            ) from None
-    prompt = studio.limits.prompt(said if bar else line)
-    studio.maker.unknown_words(prompt, "")  # says early that it cannot be read
-    longest = studio.limits.story_seconds
-    return Scene(prompt, number("the seconds of a scene", seconds, SHORTEST, longest))
+def _read(line: str, place: str, studio: Studio) -> Segment:
+    segment = segment_of(line if "|" in line else f"{line} | {SEGMENT_SECONDS:g}", place)
+    number("the seconds of a segment", segment.seconds, SHORTEST, studio.limits.story_seconds)
+    studio.limits.prompt(segment.prompt)
+    studio.maker.unknown_words(segment.prompt, "")  # says early that it cannot be read
+    return segment
+
+
+def rollout_of(maker: Maker, segments: list[Segment], seed: int) -> Rollout:
+    """The windows of a story. Raises InputError if it cannot be cut into any."""
+    assert isinstance(maker.model, ImageToVideo)
+    return Rollout(
+        maker.model, segments, seed=seed, sampling=maker.sampling, negative="", image=None
+    )
+
+
+def tell(rollout: Rollout, ticket: Ticket) -> Clip:
+    """The whole story; `Limits.story_seconds` keeps it small enough to be held."""
+    frames: list[np.ndarray] = []
+    fps = rollout.sampling.fps
+    for window in rollout.windows:
+        before = Clip(np.concatenate(frames)[-rollout.carried :], fps) if frames else None
+        doing = f"{rollout.segments[window.segment].prompt} (from second {window.start / fps:.1f})"
+        told = _told(ticket, window.number, len(rollout.windows), doing)
+        frames.append(rollout.make(window, before, told).frames)
+    return Clip(np.concatenate(frames), fps)
+
+
+def _told(ticket: Ticket, window: int, windows: int, doing: str) -> Callable[[Report], None]:
+    """Tells a ticket of each step of a window."""
+
+    def told(report: Report) -> None:
+        share = (report.step.index + 1) / report.step.total
+        ticket.advance((window + share) / windows, doing)
+
+    return told
+
+
+def record_of(maker: Maker, rollout: Rollout, *, seconds: float) -> dict[str, Any]:
+    """Everything that is needed to tell a story again."""
+    return {
+        "model": maker.name,
+        **maker.shared_settings(),
+        "story": [{"prompt": s.prompt, "seconds": s.seconds} for s in rollout.segments],
+        "seed": rollout.seed,
+        "unknown_words": [
+            word for s in rollout.segments for word in maker.unknown_words(s.prompt, "")
+        ],
+        "seconds": round(seconds, 3),
+        **versions(),
+    }
