@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from random_weights import stir
 from torch import Tensor
 
 from kinema.config import from_dict, to_dict
@@ -26,6 +27,7 @@ from kinema.networks.vit import ViTConfig
 from kinema.noise import Noise
 from kinema.parity.case import read_case
 from kinema.parity.network import load_weights
+from kinema.parity.runner import relative_error
 from kinema.weights import manifests
 from kinema.weights.files import load_into, open_checkpoint
 from kinema.weights.maps import clip as maps
@@ -64,27 +66,15 @@ def peer_of(config: CLIPConfig) -> transformers.CLIPModel:
     return transformers.CLIPModel(options).eval()
 
 
-def stir(module: torch.nn.Module) -> None:
-    """Random weights, none of them near zero or one."""
-    for index, parameter in enumerate(module.parameters()):
-        drawn = Noise(0, (index,)).normal((1, *parameter.shape), "weights")[0]
-        parameter.data = 0.3 * drawn + (1 if parameter.ndim == 1 else 0)
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    """The largest difference over the largest magnitude."""
-    return ((found - expected).abs().max() / expected.abs().max()).item()
-
-
 def compare(network: CLIP, peer: transformers.CLIPModel, images: Tensor, ids: Tensor) -> None:
     """Asserts that features and logits are equal."""
     with torch.no_grad():
         theirs = peer(pixel_values=images, input_ids=ids)
         image = peer.visual_projection(peer.vision_model(images).pooler_output)
         text = peer.text_projection(peer.text_model(input_ids=ids).pooler_output)
-        assert error(network.features(images), image) < 1e-5
-        assert error(network.text_features(ids), text) < 1e-5
-        assert error(network(images, ids), theirs.logits_per_image) < 1e-5
+        assert relative_error(network.features(images), image) < 1e-5
+        assert relative_error(network.text_features(ids), text) < 1e-5
+        assert relative_error(network(images, ids), theirs.logits_per_image) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -130,9 +120,9 @@ def test_features_and_logits_are_those_of_the_authors_class() -> None:
     load_weights(network, case, maps.OFFICIAL, {})
     images, ids = case.inputs["image"], case.inputs["text"]
     with torch.no_grad():
-        assert error(network.features(images), case.expected["out.image"]) < 1e-5
-        assert error(network.text_features(ids), case.expected["out.text"]) < 1e-5
-        assert error(network(images, ids), case.expected["out.logits"]) < 1e-5
+        assert relative_error(network.features(images), case.expected["out.image"]) < 1e-5
+        assert relative_error(network.text_features(ids), case.expected["out.text"]) < 1e-5
+        assert relative_error(network(images, ids), case.expected["out.logits"]) < 1e-5
 
 
 def test_a_file_of_transformers_gives_their_features_and_logits(tmp_path: Path) -> None:

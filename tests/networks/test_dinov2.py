@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 import torch
 import transformers
+from random_weights import stir
 from torch import Tensor
 
 from kinema.config import from_dict, to_dict
@@ -26,6 +27,7 @@ from kinema.networks.dinov2 import (
 from kinema.noise import Noise
 from kinema.parity.case import read_case
 from kinema.parity.network import load_weights
+from kinema.parity.runner import relative_error
 from kinema.weights import manifests
 from kinema.weights.files import load_into, open_checkpoint
 from kinema.weights.maps import dinov2 as maps
@@ -49,18 +51,6 @@ def peer_of(config: DINOv2Config) -> transformers.Dinov2Model:
         use_swiglu_ffn=config.mlp == "swiglu",
     )
     return transformers.Dinov2Model(options).eval()
-
-
-def stir(module: torch.nn.Module) -> None:
-    """Random weights, none of them near zero or one."""
-    for index, parameter in enumerate(module.parameters()):
-        drawn = Noise(0, (index,)).normal((1, *parameter.shape), "weights")[0]
-        parameter.data = 0.3 * drawn + (1 if parameter.ndim == 1 else 0)
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    """The largest difference over the largest magnitude."""
-    return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
 def images(height: int, width: int) -> Tensor:
@@ -101,10 +91,10 @@ def test_features_are_those_of_the_authors_class(name: str) -> None:
     x, expected = case.inputs["image"], case.expected
     with torch.no_grad():
         whole, masked = network(x, None), network(x, case.inputs["masks"])
-        assert error(network.features(x), expected["out.features"]) < 1e-5
-    assert error(whole.patches, expected["out.patches"]) < 1e-5
-    assert error(masked.summary, expected["out.masked_class"]) < 1e-5
-    assert error(masked.patches, expected["out.masked_patches"]) < 1e-5
+        assert relative_error(network.features(x), expected["out.features"]) < 1e-5
+    assert relative_error(whole.patches, expected["out.patches"]) < 1e-5
+    assert relative_error(masked.summary, expected["out.masked_class"]) < 1e-5
+    assert relative_error(masked.patches, expected["out.masked_patches"]) < 1e-5
     assert torch.equal(whole.summary, network.features(x))
 
 
@@ -125,8 +115,8 @@ def test_a_file_of_transformers_gives_their_features(
             for mask in (None, masked):
                 theirs = peer(pixel_values=x, bool_masked_pos=mask)
                 ours = network(x, mask)
-                assert error(ours.summary, theirs.pooler_output) < 1e-5
-                assert error(ours.patches, theirs.last_hidden_state[:, 1:]) < 1e-5
+                assert relative_error(ours.summary, theirs.pooler_output) < 1e-5
+                assert relative_error(ours.patches, theirs.last_hidden_state[:, 1:]) < 1e-5
 
 
 @pytest.mark.slow
@@ -140,7 +130,7 @@ def test_a_published_size_gives_their_features() -> None:
     load_peer(peer, saved)
     with torch.no_grad():
         expected = peer(pixel_values=x).pooler_output
-        assert error(network.features(x), expected) < 1e-5
+        assert relative_error(network.features(x), expected) < 1e-5
 
 
 def load_peer(peer: transformers.Dinov2Model, saved: dict[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from random_weights import stir
 from torch import Tensor
 
 from kinema.config import from_dict, to_dict
@@ -28,6 +29,7 @@ from kinema.networks.videomae import (
 from kinema.noise import Noise
 from kinema.parity.case import read_case
 from kinema.parity.network import load_weights
+from kinema.parity.runner import relative_error
 from kinema.weights import manifests
 from kinema.weights.files import load_into, open_checkpoint
 from kinema.weights.maps import videomae as maps
@@ -67,18 +69,6 @@ def peer_of(config: VideoMAEConfig) -> transformers.VideoMAEForVideoClassificati
     return peer
 
 
-def stir(module: torch.nn.Module) -> None:
-    """Random weights, none of them near zero or one."""
-    for index, parameter in enumerate(module.parameters()):
-        drawn = Noise(0, (index,)).normal((1, *parameter.shape), "weights")[0]
-        parameter.data = 0.3 * drawn + (1 if parameter.ndim == 1 else 0)
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    """The largest difference over the largest magnitude."""
-    return ((found - expected).abs().max() / expected.abs().max()).item()
-
-
 def compare(
     network: VideoMAE, peer: transformers.VideoMAEForVideoClassification, clips: Tensor
 ) -> None:
@@ -86,9 +76,9 @@ def compare(
     theirs = clips.transpose(1, 2)
     with torch.no_grad():
         states = peer.videomae(theirs).last_hidden_state
-        assert error(network.tokens(clips), states) < 1e-5
-        assert error(network.features(clips), peer.fc_norm(states.mean(1))) < 1e-5
-        assert error(network(clips), peer(theirs).logits) < 1e-5
+        assert relative_error(network.tokens(clips), states) < 1e-5
+        assert relative_error(network.features(clips), peer.fc_norm(states.mean(1))) < 1e-5
+        assert relative_error(network(clips), peer(theirs).logits) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -138,8 +128,8 @@ def test_features_and_logits_are_those_of_the_authors_class() -> None:
     load_weights(network, case, maps.OFFICIAL, {})
     with torch.no_grad():
         clips = case.inputs["video"]
-        assert error(network.features(clips), case.expected["out.features"]) < 1e-5
-        assert error(network(clips), case.expected["out.logits"]) < 1e-5
+        assert relative_error(network.features(clips), case.expected["out.features"]) < 1e-5
+        assert relative_error(network(clips), case.expected["out.logits"]) < 1e-5
 
 
 def test_a_file_of_transformers_gives_their_features_and_logits(tmp_path: Path) -> None:
@@ -159,7 +149,7 @@ def test_a_published_size_gives_their_logits(tmp_path: Path) -> None:
     load_into(network, tmp_path, maps.TRANSFORMERS)
     clips = Noise(0, (0,)).normal((1, 3, 16, 224, 224), "clips")
     with torch.no_grad():
-        assert error(network(clips), peer(clips.transpose(1, 2)).logits) < 1e-5
+        assert relative_error(network(clips), peer(clips.transpose(1, 2)).logits) < 1e-5
 
 
 def test_positions_are_sines_and_cosines_of_the_number_of_a_token() -> None:
@@ -173,7 +163,7 @@ def test_a_clip_is_not_its_reverse() -> None:
     network = VideoMAE(SMALL)
     stir(network)
     with torch.no_grad():
-        assert error(network.features(CLIPS.flip(2)), network.features(CLIPS)) > 1e-2
+        assert relative_error(network.features(CLIPS.flip(2)), network.features(CLIPS)) > 1e-2
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 16, 16), (1, 3, 6, 16, 24), (1, 1, 6, 16, 16)])

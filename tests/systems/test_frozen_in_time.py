@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import save_file
 
 from kinema.clip import Clip
+from kinema.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from kinema.errors import InputError
 from kinema.media.pixels import cover
 from kinema.media.reading import read_frames
 from kinema.noise import Noise
 from kinema.sample import Folder, Table, Text
-from kinema.systems.frozen_in_time import MEAN, STD, FrozenInTime
+from kinema.systems.frozen_in_time import FrozenInTime
 from kinema.systems.frozen_in_time_config import FrozenInTimeConfig, full, nano
 from kinema.systems.frozen_in_time_index import Index
 from kinema.systems.frozen_in_time_training import NANO, STAGES
@@ -108,7 +109,10 @@ def test_embeddings_are_projections_of_both_states() -> None:
     expected = state.clamp(min=0) @ weight.T + bias
     torch.testing.assert_close(MODEL.embed_texts([QUERY.text]), expected)
     pixels = torch.stack(
-        [torch.full((4, 32, 32), m + s * v) for m, s, v in zip(MEAN, STD, (1, 2, 3))]
+        [
+            torch.full((4, 32, 32), m + s * v)
+            for m, s, v in zip(IMAGENET_MEAN, IMAGENET_STD, (1, 2, 3))
+        ]
     )
     normalized = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None].expand(3, 4, 32, 32)
     state = MODEL.parts["video"](normalized[None])

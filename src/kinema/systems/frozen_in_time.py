@@ -22,6 +22,7 @@ from kinema.clip import Clip
 from kinema.conditions.encoders import build_text
 from kinema.data.batches import segment_frames
 from kinema.data.clips import split_of
+from kinema.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from kinema.errors import InputError
 from kinema.media.pixels import cover
 from kinema.media.reading import probe, read_frames
@@ -62,7 +63,6 @@ CARD = Card(
     coupled="every other clip of the batch is a negative",
 )
 # Of ImageNet's pixels in [0, 1].
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class FrozenInTime(Model):
@@ -89,7 +89,7 @@ class FrozenInTime(Model):
     def embed_clips(self, clips: Tensor) -> Tensor:
         """Embeddings (B, E) of clips (B, 3, F, height, width) in [-1, 1]."""
         x = clips.to(next(self.parts.parameters()))  # its device and type
-        mean, std = (x.new_tensor(values)[:, None, None, None] for values in (MEAN, STD))
+        mean, std = x.new_tensor((IMAGENET_MEAN, IMAGENET_STD))[..., None, None, None]
         return self.projections.video(self.video(((x + 1) / 2 - mean) / std))
 
     def look(self, path: Path) -> Tensor:

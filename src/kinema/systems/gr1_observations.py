@@ -15,14 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kinema.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from kinema.media.pixels import resize
 from kinema.networks.gr1 import Felt, GR1TransformerConfig, Seen, Target
 from kinema.networks.vit import ImageFeatures
 
 CAMERAS: tuple[Target, ...] = ("image", "wrist")
-
-# Of the images that MAE and the published policy were trained on.
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def images(frames: np.ndarray, side: int) -> Tensor:
@@ -31,12 +29,12 @@ def images(frames: np.ndarray, side: int) -> Tensor:
         flat = [resize(frame, side, side) for frame in frames.reshape(-1, *frames.shape[-3:])]
         frames = np.stack(flat).reshape(*frames.shape[:-3], side, side, 3)
     x = torch.from_numpy(np.ascontiguousarray(frames)).float() / 255
-    return ((x - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).movedim(-1, -3)
+    return ((x - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)).movedim(-1, -3)
 
 
 def pixels(images: Tensor) -> Tensor:
     """Normalized images (..., L, 3, S, S) as clips (..., 3, L, S, S) in [-1, 1]."""
-    x = images.movedim(-3, -1) * torch.tensor(DEVIATION) + torch.tensor(MEAN)
+    x = images.movedim(-3, -1) * torch.tensor(IMAGENET_STD) + torch.tensor(IMAGENET_MEAN)
     return (2 * x - 1).movedim(-1, -4)
 
 

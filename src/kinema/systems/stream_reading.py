@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from kinema.clip import Clip
+from kinema.data.media_folder import CLIPS
 from kinema.errors import InputError
 from kinema.media import arrays
-from kinema.metrics.clip_sets import read_array
+from kinema.metrics.clip_sets import ARRAY, read_array
 from kinema.metrics.stream import FEWEST_FRAMES
 
 GIVEN = ("features.npy", "features.npz")
-CLIPS = (".npy", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif")
 FRAMES_AT_ONCE = 16
 
 
@@ -104,7 +104,7 @@ def _expect_frames(path: Path, frames: int) -> None:
 def _clip_files(folder: Path) -> list[Path]:
     """The clips in a folder, by name."""
     files = (path for path in folder.glob("[!.]*") if path.name not in GIVEN)
-    return sorted(path for path in files if path.suffix.lower() in CLIPS)
+    return sorted(path for path in files if path.suffix.lower() in (*CLIPS, ARRAY))
 
 
 def _features_file(folder: Path) -> Path | None:
@@ -117,7 +117,7 @@ def _features_file(folder: Path) -> Path | None:
 
 def _read_frames(path: Path) -> np.ndarray:
     """(F, H, W, 3) uint8."""
-    frames = read_array(path) if path.suffix.lower() == ".npy" else Clip.read(path).frames
+    frames = read_array(path) if path.suffix.lower() == ARRAY else Clip.read(path).frames
     _expect_frames(path, len(frames))
     return frames
 
