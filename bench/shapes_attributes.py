@@ -174,7 +174,7 @@ def _decoded(lines: Iterable[Line], name: str) -> Iterator[Line]:
 
     from kinema.noise import Noise
 
-    model = kinema.load(name)
+    model = kinema.load(name, dtype=torch.float32)
     rest, done = iter(lines), 0
     while group := list(islice(rest, BATCH)):
         noise = Noise(0, tuple(range(done, done + len(group))))

@@ -263,6 +263,14 @@ def test_types_of_weights(model: LTXVideo, saved: Path, tmp_path: Path) -> None:
     assert {p.dtype for p in loaded.parts.parameters()} == {torch.bfloat16}
 
 
+def test_given_frames_in_bfloat16_show_nearly_the_same(model: LTXVideo, saved: Path) -> None:
+    prompt, given = "a red circle moves left", model.generate("a red circle moves left", seed=0)
+    half = LTXVideo.from_pretrained(saved, dtype=torch.bfloat16)
+    clips = [each.generate(prompt, seed=1, extend=given).frames for each in (model, half)]
+    apart = abs(clips[0].astype(int) - clips[1])
+    assert 0 < apart.mean() < 2
+
+
 def test_an_existing_file_stays(model: LTXVideo, saved: Path) -> None:
     before = saved.read_bytes()
     with pytest.raises(InputError, match="exists"):

@@ -51,7 +51,7 @@ def multiplies_bfloat16(device: torch.device | str) -> bool:
     kind = torch.device(device).type
     if kind == "cpu":
         able = torch.cpu.get_capabilities()
-        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
+        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return kind == "cuda" and torch.cuda.is_bf16_supported()
 
 
