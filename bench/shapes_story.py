@@ -144,7 +144,7 @@ def tell(rollout: Rollout, wanted: Sequence[Reading], path: Path) -> Shown:
     ) as file:
         for window, following in itertools.zip_longest(rollout.windows, rollout.windows[1:]):
             forget_peak()
-            new = rollout.make(window, before, None)
+            new = rollout.make(window, before)
             memory.append(peak())
             for frame in new.frames:
                 file.add(frame)

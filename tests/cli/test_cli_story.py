@@ -122,10 +122,10 @@ def fail_at(monkeypatch, count):
     """Makes a window fail as if the machine did."""
     make = Rollout.make
 
-    def failing(self, window, before, callback):
+    def failing(self, window, before):
         if window.number == count:
             raise OSError("the machine is tired")
-        return make(self, window, before, callback)
+        return make(self, window, before)
 
     monkeypatch.setattr(Rollout, "make", failing)
 

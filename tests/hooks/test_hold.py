@@ -10,7 +10,7 @@ from kinema.hooks.hold import Hold
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.samplers import euler
-from kinema.processes.steps import Report, Step
+from kinema.processes.steps import Report, Step, watching
 
 NOISE = Noise(0, (0, 1))
 START, GIVEN = (NOISE.normal((2, 4, 3), name) for name in ("start", "given"))
@@ -24,7 +24,8 @@ class Run:
         self.shown: list[Tensor] = []
         self.times: list[Tensor] = []
         self.states: list[Tensor] = [start]
-        euler(self.velocity, start, SIGMAS, hooks=hooks, callback=self.report)
+        with watching(self.report):
+            euler(self.velocity, start, SIGMAS, hooks=hooks)
 
     def velocity(self, x: Tensor, time: Tensor, step: int) -> Tensor:
         """Depends on state and time."""

@@ -13,7 +13,7 @@ from kinema.noise import Noise
 from kinema.processes import conversions, guidance, samplers, schedules
 from kinema.processes.edm import EDM, edm_scaling, eps_scaling, sd_scaling, v_scaling
 from kinema.processes.process import Predict
-from kinema.processes.steps import Report
+from kinema.processes.steps import Report, watching
 
 SPREAD = 0.5
 PROCESS = EDM(
@@ -188,14 +188,10 @@ def test_the_ideal_network_makes_the_data(scaling: object) -> None:
         schedules.karras(200, sigma_min=0.002, sigma_max=80.0, rho=7.0)
     ).double()
     reports: list[Report] = []
-    end = process.sample(
-        ideal(process),
-        start,
-        sigmas,
-        conditions=NOTHING,
-        guidance=guidance.plain,
-        callback=reports.append,
-    )
+    with watching(reports.append):
+        end = process.sample(
+            ideal(process), start, sigmas, conditions=NOTHING, guidance=guidance.plain
+        )
     exact = SPREAD * start / (80**2 + SPREAD**2) ** 0.5  # the flow keeps every quantile
     torch.testing.assert_close(end, exact, atol=0.05, rtol=0)
     assert len(reports) == 200

@@ -13,7 +13,7 @@ from kinema.processes.edm import EDM, edm_scaling
 from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.process import Process
 from kinema.processes.schedules import TokenShift
-from kinema.processes.steps import Report
+from kinema.processes.steps import Report, watching
 
 SHIFT = TokenShift(tokens=(4, 16), mu=(0.5, 1.0))
 PROCESSES = (
@@ -44,14 +44,8 @@ def test_a_sample_is_eulers_rule_over_the_guided_velocity(process: Process) -> N
     start = process.start(X0.shape, NOISE)
     sigmas = torch.tensor([0.9, 0.5, 0.2, 0.0])
     reports: list[Report] = []
-    found = process.sample(
-        network,
-        start,
-        sigmas,
-        conditions=NOTHING,
-        guidance=guidance.plain,
-        callback=reports.append,
-    )
+    with watching(reports.append):
+        found = process.sample(network, start, sigmas, conditions=NOTHING, guidance=guidance.plain)
     velocity = process.velocity(network, NOTHING, guidance.plain)
     assert torch.equal(found, samplers.euler(velocity, start, sigmas))
     assert [report.step.sigma for report in reports] == pytest.approx([0.9, 0.5, 0.2])

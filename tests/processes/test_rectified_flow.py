@@ -11,7 +11,7 @@ from kinema.noise import Noise
 from kinema.processes import guidance, schedules
 from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.process import Predict
-from kinema.processes.steps import Report
+from kinema.processes.steps import Report, watching
 
 SHIFT = schedules.TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))
 FLOW = Flow(times=LogitNormal(shift=SHIFT))
@@ -142,9 +142,8 @@ def test_sampling_asks_the_guidance_at_every_step() -> None:
 
     start = FLOW.start(data.shape, Noise(3, (0, 1)))
     sigmas = schedules.with_zero(schedules.linear(5))
-    end = FLOW.sample(
-        known, start, sigmas, conditions=NOTHING, guidance=guide, callback=reports.append
-    )
+    with watching(reports.append):
+        end = FLOW.sample(known, start, sigmas, conditions=NOTHING, guidance=guide)
     torch.testing.assert_close(end, data)
     assert steps == [0, 1, 2, 3, 4]
     assert [report.step.index for report in reports] == steps

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kinema.noise import Noise
 from kinema.processes.samplers import dpmpp_2m, euler, euler_step, heun
-from kinema.processes.steps import Report, Step
+from kinema.processes.steps import Report, Step, watching
 
 Sampler = Callable[..., Tensor]
 
@@ -86,7 +86,8 @@ def test_reports_hold_the_step_and_the_clean_state() -> None:
         assert step == len(reports)
         return (x - target) / time[:, None, None]  # points away from the target
 
-    end = euler(velocity, START, levels(4), callback=reports.append)
+    with watching(reports.append):
+        end = euler(velocity, START, levels(4))
     torch.testing.assert_close(end, target)
     assert [r.step for r in reports] == [Step(i, 4, 1 - i / 4, 1 - (i + 1) / 4) for i in range(4)]
     assert [t.tolist() for t in times] == [[1 - i / 4] * 4 for i in range(4)]
@@ -95,7 +96,7 @@ def test_reports_hold_the_step_and_the_clean_state() -> None:
         torch.testing.assert_close(report.x0, target)
 
 
-def test_a_callback_may_end_the_sampling() -> None:
+def test_who_watches_may_end_the_sampling() -> None:
     seen: list[int] = []
 
     def stop(report: Report) -> None:
@@ -103,9 +104,21 @@ def test_a_callback_may_end_the_sampling() -> None:
         if report.step.index == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        euler(rotating, START, levels(9), callback=stop)
+    with watching(stop), pytest.raises(KeyboardInterrupt):
+        euler(rotating, START, levels(9))
     assert seen == [0, 1, 2]
+    euler(rotating, START, levels(9))
+    assert seen == [0, 1, 2], "nobody watches any more"
+
+
+def test_all_who_watch_hear_of_a_step() -> None:
+    outer: list[Report] = []
+    inner: list[Report] = []
+    with watching(outer.append):
+        with watching(inner.append):
+            euler(rotating, START, levels(2))
+        euler(rotating, START, levels(3))
+    assert (len(outer), len(inner)) == (5, 2)
 
 
 class Adds:
@@ -183,7 +196,8 @@ def test_samplers_keep_quantiles_at_their_order(sampler: Sampler, order: int) ->
 def test_the_last_step_to_zero_gives_the_clean_state(sampler: Sampler) -> None:
     reports: list[Report] = []
     sigmas = torch.cat([falling(10), torch.zeros(1).double()])
-    end = sampler(gaussian, noisy(), sigmas, callback=reports.append)
+    with watching(reports.append):
+        end = sampler(gaussian, noisy(), sigmas)
     torch.testing.assert_close(end, reports[-1].x0)
     assert reports[-1].x is end
     assert [r.step for r in reports] == [

@@ -11,6 +11,7 @@ import torch
 from kinema.clip import Clip
 from kinema.errors import InputError
 from kinema.noise import Noise
+from kinema.processes.steps import Report, watching
 from kinema.rollout import Rollout, Segment, tell
 from kinema.rollout.driver import WindowNoise, tail
 from kinema.systems.ltx_video import LTXVideo
@@ -63,7 +64,7 @@ def test_each_window_is_made_from_the_frames_before_it_alone(model: LTXVideo) ->
     for number in (1, 3, 5):
         before = tail(told[:number], ours.carried)
         assert before.num_frames <= ours.carried
-        again = ours.make(ours.windows[number], before, None)
+        again = ours.make(ours.windows[number], before)
         assert (again.frames == told[number].frames).all()
 
 
@@ -105,11 +106,9 @@ def test_a_picture_begins_the_story(model: LTXVideo) -> None:
 
 def test_sizes_and_steps_are_those_that_are_asked_for(model: LTXVideo) -> None:
     sampling = replace(model.config.sampling, num_frames=25, height=64, steps=2)
-    steps = []
-    told = tell(
-        model, [UP], seed=3, sampling=sampling, callback=lambda report: steps.append(report)
-    )
-    clips = list(told)
+    steps: list[Report] = []
+    with watching(steps.append):
+        clips = list(tell(model, [UP], seed=3, sampling=sampling))
     assert frames(clips).shape == (24, 64, 32, 3)
     assert len(steps) == 2 * len(clips)
     with pytest.raises(InputError):

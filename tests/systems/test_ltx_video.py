@@ -19,7 +19,7 @@ from kinema.errors import InputError
 from kinema.networks.ltx_transformer import patchify, unpatchify
 from kinema.noise import Noise
 from kinema.processes.guidance import plain
-from kinema.processes.steps import Report
+from kinema.processes.steps import Report, watching
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import full, full_0_9_1, full_0_9_5, full_13b, nano, tiny
 from kinema.systems.model import multiplies_bfloat16
@@ -175,12 +175,11 @@ def test_outputs(model: LTXVideo) -> None:
     assert (clip.frames == Clip.from_float(pixels.numpy(), size.fps).frames).all()
 
 
-def test_the_callback_sees_every_step(model: LTXVideo) -> None:
+def test_who_watches_sees_every_step(model: LTXVideo) -> None:
     seen: list[Report] = []
     sampling = replace(model.config.sampling, steps=5)
-    latents = model.generate(
-        PROMPT, seed=0, sampling=sampling, callback=seen.append, output="latents"
-    )
+    with watching(seen.append):
+        latents = model.generate(PROMPT, seed=0, sampling=sampling, output="latents")
     assert [(report.step.index, report.step.total) for report in seen] == [
         (index, 5) for index in range(5)
     ]
@@ -191,7 +190,7 @@ def test_the_callback_sees_every_step(model: LTXVideo) -> None:
     torch.testing.assert_close(seen[-1].x0, seen[-1].x)
 
 
-def test_the_callback_can_stop(model: LTXVideo) -> None:
+def test_who_watches_can_stop(model: LTXVideo) -> None:
     seen = []
 
     def stop(report: Report) -> None:
@@ -199,8 +198,8 @@ def test_the_callback_can_stop(model: LTXVideo) -> None:
         if report.step.index == 1:
             raise StopIteration
 
-    with pytest.raises(StopIteration):
-        model.generate(PROMPT, seed=0, callback=stop)
+    with watching(stop), pytest.raises(StopIteration):
+        model.generate(PROMPT, seed=0)
     assert seen == [0, 1]
 
 

@@ -12,6 +12,7 @@ import torch
 from kinema.data.clips import split_of, to_clip
 from kinema.errors import InputError
 from kinema.noise import Noise
+from kinema.processes.steps import watching
 from kinema.systems.tgans_c import TGANsC
 from kinema.systems.tgans_c_config import nano, tiny
 from kinema.systems.tgans_c_training import STILL, ShapesClips
@@ -65,9 +66,10 @@ def test_a_negative_prompt_is_refused(model: TGANsC) -> None:
         model.generate(PROMPT, seed=0, negative="blur")
 
 
-def test_a_callback_hears_of_the_one_step(model: TGANsC) -> None:
+def test_who_watches_hears_of_the_one_step(model: TGANsC) -> None:
     heard = []
-    clip = model.generate(PROMPT, seed=0, callback=heard.append, output="tensor")
+    with watching(heard.append):
+        clip = model.generate(PROMPT, seed=0, output="tensor")
     (report,) = heard
     assert (report.step.index, report.step.total) == (0, 1)
     assert torch.equal(report.x0[0], clip)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -96,7 +96,7 @@ class Maker:
         words = self.model.unknown_words(prompt)
         return (*words, *(self.model.unknown_words(negative) if negative else ()))
 
-    def make(self, items: Sequence[Item], *, on_step: Callable[[], None]) -> list[Clip]:
+    def make(self, items: Sequence[Item]) -> list[Clip]:
         """The clips of some items with equal negatives, as one batch.
 
         The seed of a clip is the index of its sample in the noise of seed 0, so that its noise does
@@ -109,7 +109,6 @@ class Maker:
             noise=noise,
             sampling=self.sampling,
             negative=items[0].negative,
-            callback=lambda report: on_step(),
             **keyframes,
         )
         decoded = self.model.decode(latents, noise=noise, sampling=self.sampling)

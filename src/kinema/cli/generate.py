@@ -297,11 +297,11 @@ def report_unknown(place: str, words: Sequence[str]) -> None:
 def make_one(maker: Maker, item: Item, run: Invocation, *, overwrite: bool, as_json: bool) -> None:
     """Makes a single clip with its sheet and record."""
     from kinema.cli.outputs import save_clip_with_sheet
-    from kinema.cli.progress import progress
+    from kinema.cli.progress import sampling
 
     begin = time.perf_counter()
-    with progress(maker.sampling.steps, "sampling", "steps") as advance:
-        (clip,) = maker.make([item], on_step=lambda: advance(1))
+    with sampling(passes=1):
+        (clip,) = maker.make([item])
     record = maker.record(item, batch=1, seconds=time.perf_counter() - begin)
     save_clip_with_sheet(item.path, clip, record, item.prompt, overwrite=overwrite)
     run.saved = f"{item.path} is written"
@@ -321,7 +321,7 @@ def make_many(
     """Makes those clips that are not finished, and one sheet of all."""
     from kinema.cli.clips import in_batches
     from kinema.cli.outputs import FOLDER_SHEET, is_finished, save_clip, write_folder_sheet
-    from kinema.cli.progress import progress
+    from kinema.cli.progress import sampling
     from kinema.files import check_writable
 
     left = [item for item in items if overwrite or not is_finished(item.path, maker.settings(item))]
@@ -331,10 +331,10 @@ def make_many(
     if done:
         say(f"{done} of {len(items)} clips in {folder} are finished already")
     batches = list(in_batches(left, batch))
-    with progress(len(batches) * maker.sampling.steps, "sampling", "steps") as advance:
+    with sampling(passes=len(batches)):
         for group in batches:
             begin = time.perf_counter()
-            clips = maker.make(group, on_step=lambda: advance(1))
+            clips = maker.make(group)
             seconds = (time.perf_counter() - begin) / len(group)
             for item, clip in zip(group, clips):
                 record = maker.record(item, batch=batch, seconds=seconds)

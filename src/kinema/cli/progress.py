@@ -41,22 +41,55 @@ def progress(total: int, what: str, unit: str) -> Iterator[Callable[[int], None]
         what: stands before the bar.
         unit: in plural.
     """
+    bar = _bar(unit)
+    task = bar.add_task(what, total=total)
+    with bar:
+        yield lambda units: bar.advance(task, units)
+
+
+@contextlib.contextmanager
+def sampling(*, passes: int) -> Iterator[None]:
+    """Shows the steps of what samples inside the block, from the first one on.
+
+    Args:
+        passes: how often a sampler runs; its steps are learned from what it reports.
+    """
+    from kinema.processes.steps import Report, watching
+
+    bar = _bar("steps")
+    task = bar.add_task("sampling", total=None)
+    done = begun = 0
+
+    def told(report: Report) -> None:
+        nonlocal done, begun
+        if report.step.index == 0:
+            begun += 1
+            more = report.step.total * max(1, passes - begun + 1)
+            bar.update(task, total=done + more)
+            bar.start()
+        done += 1
+        bar.update(task, completed=done)
+        if begun >= passes and report.step.index + 1 == report.step.total:
+            bar.stop()
+
+    try:
+        with watching(told):
+            yield
+    finally:
+        bar.stop()
+
+
+def _bar(unit: str) -> Progress:
+    """On stderr. The answer goes to stdout: where that is no terminal, rich must not take it."""
     console = Console(stderr=True)
-    columns = (
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(unit),
         TimeRemainingColumn(),
-    )
-    # The answer goes to stdout: where that is no terminal, rich must not take it for its own.
-    bar = Progress(
-        *columns,
         console=console,
         disable=not console.is_terminal,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     )
-    task = bar.add_task(what, total=total)
-    with bar:
-        yield lambda units: bar.advance(task, units)

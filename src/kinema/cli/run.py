@@ -79,6 +79,7 @@ def run(
     given, adapters = read(said, jobs[job]), read_adapters(lora or [])
 
     from kinema.cli.machine import file_of, load_model, sha256, versions
+    from kinema.cli.progress import sampling
     from kinema.config import to_dict
 
     model = load_model(name, device=device, dtype=dtype, threads=threads)
@@ -87,7 +88,8 @@ def run(
     ignored = model.ignored_words(given)
     if ignored:
         report_unknown("", ignored)
-    results = model.run(given, seed, job)
+    with sampling(passes=1):
+        results = model.run(given, seed, job)
     record = {
         "command": invocation(context).command,
         "system": name,

@@ -17,7 +17,7 @@ from kinema.cli.clips import Maker
 from kinema.cli.generate import answer, report_unknown
 from kinema.cli.machine import versions
 from kinema.cli.outputs import CLIPS_ON_SHEET, check_clip_file, save_together, write_record
-from kinema.cli.progress import progress
+from kinema.cli.progress import sampling
 from kinema.cli.terminal import Invocation, say
 from kinema.clip import Clip
 from kinema.errors import InputError
@@ -137,10 +137,10 @@ class Teller:
             run.saved = self._saved(parts)
             say(f"going on after {parts.count} of {len(windows)} windows in {parts.folder}")
         left = windows[parts.count :]
-        with progress(len(left) * self.maker.sampling.steps, "sampling", "steps") as advance:
+        with sampling(passes=len(left)):
             for window in left:
                 before = parts.last(self.rollout.carried)
-                parts.add(self.rollout.make(window, before, lambda report: advance(1)))
+                parts.add(self.rollout.make(window, before))
                 run.saved = self._saved(parts)
 
     def _saved(self, parts: Parts) -> str:

@@ -16,7 +16,7 @@ from kinema.hooks.hold import Hold
 from kinema.parity.case import Case
 from kinema.parity.noise import recorded_noise
 from kinema.processes import flow, guidance, latent_filters, samplers, schedules
-from kinema.processes.steps import Report
+from kinema.processes.steps import Report, watching
 from kinema.systems.ltx_video_config import SHIFT
 
 Results = dict[str, Tensor]
@@ -88,7 +88,8 @@ def scheduler_euler(case: Case) -> Results:
     def velocity(x: Tensor, time: Tensor, step: int) -> Tensor:
         return x @ matrix + time[:, None, None]
 
-    samplers.euler(velocity, x, sigmas, callback=lambda report: trajectory.append(report.x))
+    with watching(lambda report: trajectory.append(report.x)):
+        samplers.euler(velocity, x, sigmas)
     noise = recorded_noise(matrix[0].expand_as(x))
     process = flow.Flow(times=flow.LogitNormal(shift=SHIFT))
     return {
@@ -119,10 +120,11 @@ def masked_denoising(case: Case) -> Results:
         times.append(time)
         return v + 0.3 * x
 
-    def callback(report: Report) -> None:
+    def seen(report: Report) -> None:
         trajectory.append(report.x)
 
-    samplers.euler(velocity, start, sigmas, hooks=[hold], callback=callback)
+    with watching(seen):
+        samplers.euler(velocity, start, sigmas, hooks=[hold])
     return {
         "out.trajectory": torch.stack(trajectory),
         "out.noised": torch.stack(shown),

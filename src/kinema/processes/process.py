@@ -10,7 +10,7 @@ from torch import Tensor
 from kinema.condition import Conditions
 from kinema.noise import Noise
 from kinema.processes import samplers
-from kinema.processes.steps import Callback, StepHook
+from kinema.processes.steps import StepHook
 
 
 class Predict(Protocol):
@@ -122,8 +122,7 @@ class Process:
         conditions: Conditions,
         guidance: Guidance,
         hooks: Sequence[StepHook] = (),  # default kept: plain sampling has none
-        callback: Callback | None = None,
     ) -> Tensor:
         """Integrates from ``sigmas[0]`` to ``sigmas[-1]`` with Euler's rule; shape of x."""
         velocity = self.velocity(predict, conditions, guidance)
-        return samplers.euler(velocity, x, sigmas, hooks=hooks, callback=callback)
+        return samplers.euler(velocity, x, sigmas, hooks=hooks)

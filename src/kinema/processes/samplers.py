@@ -3,7 +3,8 @@
 The velocity is dx/dsigma, and x - sigma dx/dsigma the clean state predicted in x: so it is for
 rectified flows (eps - x0) and for EDM ((x - D) / sigma). A falling table makes a sample of noise.
 The same table reversed inverts that: it finds the noise that a sample comes from. A process whose
-velocity has no value at 0 is inverted from its lowest positive level.
+velocity has no value at 0 is inverted from its lowest positive level. `steps.watching` hears of
+every step.
 
 Sources: EDM (arXiv 2206.00364), algorithm 1, for `euler` and `heun`; DPM-Solver++ (arXiv
 2211.01095), algorithm 2, for `dpmpp_2m`.
@@ -19,18 +20,13 @@ from torch import Tensor
 
 from kinema.processes.conversions import per_sample
 from kinema.processes.schedules import next_level
-from kinema.processes.steps import Callback, Report, Step, StepHook
+from kinema.processes.steps import Report, Step, StepHook, told
 
 Velocity = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def euler(
-    velocity: Velocity,
-    x: Tensor,
-    sigmas: Tensor,
-    *,
-    hooks: Sequence[StepHook] = (),
-    callback: Callback | None = None,
+    velocity: Velocity, x: Tensor, sigmas: Tensor, *, hooks: Sequence[StepHook] = ()
 ) -> Tensor:
     """Integrates dx/dsigma = v from the first to the last noise level with Euler's rule.
 
@@ -40,7 +36,6 @@ def euler(
         x: the state (B, ...) at ``sigmas[0]``.
         sigmas: (S + 1,), falling, usually to 0, or rising.
         hooks: act on state and time around each step, first to last.
-        callback: called after each step; an exception it raises ends the sampling.
 
     Returns:
         The state at ``sigmas[-1]``, shape of x.
@@ -55,8 +50,7 @@ def euler(
         for hook in hooks:
             x_next = hook.after(x, x_next, step)
         x = x_next
-        if callback is not None:
-            callback(Report(step, x, x0))
+        told(Report(step, x, x0))
     return x
 
 
@@ -66,13 +60,7 @@ def euler_step(x: Tensor, v: Tensor, time: Tensor, sigmas: Tensor) -> Tensor:
     return x - per_sample(time - following, x) * v
 
 
-def heun(
-    velocity: Velocity,
-    x: Tensor,
-    sigmas: Tensor,
-    *,
-    callback: Callback | None = None,  # default kept: as in euler
-) -> Tensor:
+def heun(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     """Heun's rule: as `euler`, with the mean of the velocities at both ends of each step.
 
     A step to 0 is Euler's, since the velocity may have no value there; so 2 S - 1 predictions.
@@ -85,18 +73,11 @@ def heun(
             mean = (v + ahead) / 2
         x0 = x - per_sample(here, x) * v
         x = x - per_sample(here - there, x) * mean
-        if callback is not None:
-            callback(Report(step, x, x0))
+        told(Report(step, x, x0))
     return x
 
 
-def dpmpp_2m(
-    velocity: Velocity,
-    x: Tensor,
-    sigmas: Tensor,
-    *,
-    callback: Callback | None = None,  # default kept: as in euler
-) -> Tensor:
+def dpmpp_2m(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     """DPM-Solver++(2M) for states x0 + sigma eps: second order with one prediction a step.
 
     The clean state is carried on along a line in log sigma; the first step and one to 0, which have
@@ -111,8 +92,7 @@ def dpmpp_2m(
         if before is not None and ratio > 0:
             target = x0 + (x0 - before[0]) * (h / (2 * before[1]))
         x, before = ratio * x + (1 - ratio) * target, (x0, h)
-        if callback is not None:
-            callback(Report(step, x, x0))
+        told(Report(step, x, x0))
     return x
 
 

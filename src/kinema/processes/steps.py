@@ -1,8 +1,10 @@
-"""The steps of a sampler: where it is, what may act on it, what it reports."""
+"""The steps of a sampler: where it is, what may act on it, who hears of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -36,7 +38,7 @@ class StepHook(Protocol):
 
 
 class Report(NamedTuple):
-    """What a callback receives after a step: the new state, and the clean state predicted in it."""
+    """What is told after a step: the new state, and the clean state predicted in it."""
 
     step: Step
     x: Tensor
@@ -44,3 +46,23 @@ class Report(NamedTuple):
 
 
 Callback = Callable[[Report], None]
+_watchers: ContextVar[tuple[Callback, ...]] = ContextVar("watchers", default=())
+
+
+@contextlib.contextmanager
+def watching(callback: Callback) -> Iterator[None]:
+    """Inside the block, calls back after each step of whatever samples, in this thread.
+
+    An exception that the callback raises ends the sampling.
+    """
+    token = _watchers.set((*_watchers.get(), callback))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
+
+
+def told(report: Report) -> None:
+    """Tells those who are watching that a step is done."""
+    for callback in _watchers.get():
+        callback(report)

@@ -18,7 +18,6 @@ from kinema.clip import Clip
 from kinema.data.clips import to_clip
 from kinema.errors import InputError
 from kinema.noise import Noise
-from kinema.processes.steps import Callback
 from kinema.rollout.story import Segment
 from kinema.rollout.windows import Window, plan
 from kinema.systems.image_to_video import ImageToVideo
@@ -84,14 +83,13 @@ class Rollout:
         return self.windows[-1].start + self.windows[-1].frames
 
     @torch.inference_mode()
-    def make(self, window: Window, before: Clip | None, callback: Callback | None) -> Clip:
+    def make(self, window: Window, before: Clip | None) -> Clip:
         """The new frames of a window.
 
         Args:
             window: one of `windows`.
             before: the last `carried` frames before it, or all if there are fewer; None for the
                 first window.
-            callback: called after each step.
         """
         assert (before is None) == (window.start == 0), f"what comes before {window}?"
         noise = WindowNoise(seed=0, samples=(self.seed,), window=window.number)
@@ -103,7 +101,6 @@ class Rollout:
             noise=noise,
             sampling=self.sampling,
             negative=self.negative,
-            callback=callback,
         )
         pixels = self.model.decode(latents, noise=noise, sampling=self.sampling)[0]
         made = to_clip(pixels, self.sampling.fps)
@@ -120,13 +117,11 @@ def tell(
     sampling: Any = None,
     negative: str = "",
     image: Clip | None = None,
-    callback: Callback | None = None,
 ) -> Iterator[Clip]:
     """A story, window by window: clips of new frames that follow one another.
 
     Only the last frames are kept, so memory does not grow with the story. Arguments are those of
-    `Rollout`, whose `make` takes up a story in its middle; `sampling` is the model's own if None,
-    `callback` is called after each step.
+    `Rollout`, whose `make` takes up a story in its middle; `sampling` is the model's own if None.
 
     Raises:
         InputError: as `Rollout`, before the first window.
@@ -139,13 +134,13 @@ def tell(
         negative=negative,
         image=image,
     )
-    return _told(rollout, callback)
+    return _told(rollout)
 
 
-def _told(rollout: Rollout, callback: Callback | None) -> Iterator[Clip]:
+def _told(rollout: Rollout) -> Iterator[Clip]:
     before: Clip | None = None
     for window in rollout.windows:
-        new = rollout.make(window, before, callback)
+        new = rollout.make(window, before)
         yield new
         before = tail([*([before] if before else []), new], rollout.carried)
 

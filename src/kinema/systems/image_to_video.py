@@ -14,7 +14,6 @@ from kinema.clip import Clip
 from kinema.condition import Conditions
 from kinema.data.clips import split_of
 from kinema.noise import Noise
-from kinema.processes.steps import Callback
 from kinema.sample import Text
 from kinema.systems.keyframes import Extension, Keyframe, held_frames
 from kinema.systems.system import Job
@@ -42,12 +41,11 @@ class ImageToVideo(TextToVideo):
         noise: Noise,
         sampling: Any,
         negative: str = "",
-        callback: Callback | None = None,
     ) -> Tensor:
         """As `TextToVideo.latents`, with frames that are given."""
         self.latent_shape(sampling)
         conditions = self.prepare(prompts, negative, sampling, keyframes)
-        return self.sample(conditions, noise, sampling, callback, keyframes)
+        return self.sample(conditions, noise, sampling, keyframes)
 
     def prepare(
         self,
@@ -64,7 +62,6 @@ class ImageToVideo(TextToVideo):
         conditions: Conditions,
         noise: Noise,
         sampling: Any,
-        callback: Callback | None,
         keyframes: Sequence[Keyframe] = (),
     ) -> Tensor:
         """The latents (B, ...) of a batch whose clips are given some frames."""
@@ -93,7 +90,6 @@ class ImageToVideo(TextToVideo):
         negative: str = "",
         extend: Clip | str | Path | None = None,
         sampling: Any = None,
-        callback: Callback | None = None,
         output: Literal["clip", "tensor", "latents"] = "clip",
     ) -> Clip | Tensor:
         """As `TextToVideo.generate`, from a prompt and frames that are given.
@@ -124,7 +120,6 @@ class ImageToVideo(TextToVideo):
             noise=noise,
             sampling=sampling,
             negative=negative,
-            callback=callback,
             keyframes=given,
         )
         made = self.output(latents, noise, sampling, output)

@@ -34,7 +34,6 @@ from kinema.processes import schedules
 from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
 from kinema.processes.process import Guidance
-from kinema.processes.steps import Callback
 from kinema.systems import ltx_video_given
 from kinema.systems.image_to_video import ImageToVideo
 from kinema.systems.keyframes import Keyframe, check_keyframes
@@ -173,7 +172,6 @@ class LTXVideo(ImageToVideo):
         conditions: Conditions,
         noise: Noise,
         sampling: Sampling,
-        callback: Callback | None,
         keyframes: Sequence[Keyframe] = (),
     ) -> Tensor:
         """Normalized latents (B, C, t, h, w).
@@ -195,7 +193,6 @@ class LTXVideo(ImageToVideo):
             conditions=conditions,
             guidance=self.guidance(sampling),
             hooks=hooks,
-            callback=callback,
         )
         return unpatchify(tokens[:, :num_tokens], *size[1:])
 

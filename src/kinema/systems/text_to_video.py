@@ -14,7 +14,6 @@ from kinema.clip import Clip
 from kinema.condition import Conditions
 from kinema.data.clips import to_clip
 from kinema.noise import Noise
-from kinema.processes.steps import Callback
 from kinema.sample import Text
 from kinema.systems.model import Model
 from kinema.systems.system import Job
@@ -39,9 +38,7 @@ class TextToVideo(Model):
         """What the sampler is told of a batch; once per sample, outside the step loop."""
         raise NotImplementedError
 
-    def sample(
-        self, conditions: Conditions, noise: Noise, sampling: Any, callback: Callback | None
-    ) -> Tensor:
+    def sample(self, conditions: Conditions, noise: Noise, sampling: Any) -> Tensor:
         """The latents (B, ...) of a batch; row b has the noise of ``noise.samples[b]``."""
         raise NotImplementedError
 
@@ -57,7 +54,6 @@ class TextToVideo(Model):
         noise: Noise,
         sampling: Any,
         negative: str = "",
-        callback: Callback | None = None,
     ) -> Tensor:
         """What the sampler ends with, (B, ...).
 
@@ -66,14 +62,13 @@ class TextToVideo(Model):
             noise: of their samples.
             sampling: size and sampler.
             negative: what guidance moves away from.
-            callback: called after each step.
 
         Raises:
             InputError: no clip of this size can be made.
         """
         self.latent_shape(sampling)
         conditions = self.prepare(prompts, negative, sampling)
-        return self.sample(conditions, noise, sampling, callback)
+        return self.sample(conditions, noise, sampling)
 
     @torch.inference_mode()
     def generate(
@@ -83,7 +78,6 @@ class TextToVideo(Model):
         seed: int,
         negative: str = "",
         sampling: Any = None,
-        callback: Callback | None = None,
         output: Literal["clip", "tensor", "latents"] = "clip",
     ) -> Clip | Tensor:
         """The main job: one clip from a prompt.
@@ -93,14 +87,11 @@ class TextToVideo(Model):
             seed: fixes the noise: the clip of a seed is the same in every batch that it is made in.
             negative: what guidance moves away from.
             sampling: size and sampler; the model's own if None.
-            callback: called after each step.
             output: a `Clip`, the decoded tensor (3, T, H, W), or the latents.
         """
         sampling = sampling or self.config.sampling
         noise = Noise(0, (seed,))
-        latents = self.latents(
-            [prompt], noise=noise, sampling=sampling, negative=negative, callback=callback
-        )
+        latents = self.latents([prompt], noise=noise, sampling=sampling, negative=negative)
         return self.output(latents, noise, sampling, output)
 
     def output(

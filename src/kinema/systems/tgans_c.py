@@ -20,7 +20,7 @@ from kinema.errors import InputError
 from kinema.networks.lstm_text import LSTMText
 from kinema.networks.tgans_c import Critics, Generator
 from kinema.noise import Noise
-from kinema.processes.steps import Callback, Report, Step
+from kinema.processes.steps import Report, Step, told
 from kinema.systems.model import Part
 from kinema.systems.text_to_video import TextToVideo
 from kinema.systems.tgans_c_config import PRESETS, Sampling, TGANsCConfig
@@ -91,13 +91,10 @@ class TGANsC(TextToVideo):
             raise InputError(f"this model has no use for the negative prompt {negative[:60]!r}")
         return Conditions({"text": Vector(x=self.text.encode(prompts))})
 
-    def sample(
-        self, conditions: Conditions, noise: Noise, sampling: Sampling, callback: Callback | None
-    ) -> Tensor:
+    def sample(self, conditions: Conditions, noise: Noise, sampling: Sampling) -> Tensor:
         """Clips (B, 3, T, H, W) in [-1, 1]; nothing lies between noise and pixels."""
         clips = self.generator.make(conditions.of(Vector, "text").x, noise)
-        if callback is not None:
-            callback(Report(Step(index=0, total=1, sigma=1.0, sigma_next=0.0), clips, clips))
+        told(Report(Step(index=0, total=1, sigma=1.0, sigma_next=0.0), clips, clips))
         return clips
 
     def decode(self, latents: Tensor, *, noise: Noise, sampling: Sampling) -> Tensor:

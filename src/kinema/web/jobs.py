@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from kinema.cli.outputs import save_clip_with_sheet
 from kinema.errors import InputError
 from kinema.files import write_text
 from kinema.media import probe
+from kinema.processes.steps import Callback, Report, watching
 from kinema.web.history import CLIP, SCORES, Run
 from kinema.web.limits import choice, number, whole
 from kinema.web.scoring import Scoring
@@ -175,19 +175,18 @@ def expect_pictures(studio: Studio) -> None:
 def make(maker: Maker, item: Item, place: Path, ticket: Ticket) -> None:
     """A clip with sheet and record, in a folder."""
     begin = time.perf_counter()
-    (clip,) = maker.make([item], on_step=sampled(ticket, maker.sampling.steps))
+    with watching(sampled(ticket)):
+        (clip,) = maker.make([item])
     record = maker.record(item, batch=1, seconds=time.perf_counter() - begin)
     save_clip_with_sheet(place / CLIP, clip, record, item.prompt, overwrite=False)
 
 
-def sampled(ticket: Ticket, steps: int) -> Callable[[], None]:
+def sampled(ticket: Ticket) -> Callback:
     """Tells a ticket of each step of a sampler."""
-    done = 0
 
-    def one_more() -> None:
-        nonlocal done
-        done += 1
+    def told(report: Report) -> None:
+        done, steps = report.step.index + 1, report.step.total
         doing = f"step {done} of {steps}" if done < steps else "drawing the frames"
         ticket.advance(SAMPLED * done / steps, doing)
 
-    return one_more
+    return told

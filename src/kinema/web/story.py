@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from kinema.cli.clips import Maker
 from kinema.cli.machine import versions
 from kinema.clip import Clip
 from kinema.errors import InputError
-from kinema.processes.steps import Report
+from kinema.processes.steps import Callback, Report, watching
 from kinema.rollout import Rollout, Segment
 from kinema.rollout.story import segment_of
 from kinema.systems.image_to_video import ImageToVideo
@@ -71,12 +70,12 @@ def tell(rollout: Rollout, ticket: Ticket) -> Clip:
     for window in rollout.windows:
         before = Clip(np.concatenate(frames)[-rollout.carried :], fps) if frames else None
         doing = f"{rollout.segments[window.segment].prompt} (from second {window.start / fps:.1f})"
-        told = _told(ticket, window.number, len(rollout.windows), doing)
-        frames.append(rollout.make(window, before, told).frames)
+        with watching(_told(ticket, window.number, len(rollout.windows), doing)):
+            frames.append(rollout.make(window, before).frames)
     return Clip(np.concatenate(frames), fps)
 
 
-def _told(ticket: Ticket, window: int, windows: int, doing: str) -> Callable[[Report], None]:
+def _told(ticket: Ticket, window: int, windows: int, doing: str) -> Callback:
     """Tells a ticket of each step of a window."""
 
     def told(report: Report) -> None:

@@ -28,7 +28,6 @@ from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.flow import Flow, LogitNormal
 from kinema.processes.guidance import Term, linear
-from kinema.processes.steps import Callback
 from kinema.systems.model import Part
 from kinema.systems.text_to_video import TextToVideo
 from kinema.training.captions import drop_texts
@@ -198,9 +197,7 @@ class ToyVideo(TextToVideo):
             raise InputError(f"this model makes 8 frames of 32x32, not {size}")
         return self.config.transformer.num_tokens, self.config.transformer.channels
 
-    def sample(
-        self, conditions: Conditions, noise: Noise, sampling: Sampling, callback: Callback | None
-    ) -> Tensor:
+    def sample(self, conditions: Conditions, noise: Noise, sampling: Sampling) -> Tensor:
         """Clips as tokens (B, N, C); row b has the noise of ``noise.samples[b]``."""
         shape = (len(noise), *self.latent_shape(sampling))
         sigmas = schedules.linear(sampling.steps)
@@ -210,7 +207,6 @@ class ToyVideo(TextToVideo):
             schedules.with_zero(schedules.shift(sigmas, SHIFT.at(shape[1]))),
             conditions=conditions,
             guidance=linear([Term(weight=sampling.guidance - 1, drop=("text",))]),
-            callback=callback,
         )
 
     def decode(self, latents: Tensor, *, noise: Noise, sampling: Sampling) -> Tensor:
