@@ -12,7 +12,9 @@ import pytest
 import kinema as library
 from kinema import registry
 from kinema.card import CHECKS
-from kinema.cli.systems import row
+from kinema.claims.claim import claims
+from kinema.claims.record import record_of
+from kinema.cli.systems import NOT_RUN, row, verdicts
 
 CASES = Path(__file__).parents[1] / "cases" / "05-ltx-video"
 
@@ -26,8 +28,20 @@ def test_the_table_holds_every_system(kinema):
 
 def test_checks_that_do_not_apply_show_so():
     card = replace(registry.card("ltx_video"), kind="metric", applies=("run",))
-    cells = dict(zip(CHECKS, row(card)[4:]))
+    cells = dict(zip(CHECKS, row(card, "holds")[4:]))
     assert cells == {check: "applies" if check == "run" else "--" for check in CHECKS}
+
+
+def test_a_claim_shows_its_recorded_verdict(kinema):
+    found = verdicts()
+    assert {name for name, said in found.items() if said != NOT_RUN} == {
+        claim.system for claim in claims().values() if claim.primary and record_of(claim.name, None)
+    }
+    assert found["stream"].startswith("holds")
+    cells = dict(zip(CHECKS, row(registry.card("stream"), "holds, stale")[4:]))
+    assert cells["claim"] == "holds, stale"
+    listed = {card["name"]: card["verdict"] for card in kinema("systems", "--json").json}
+    assert listed == found
 
 
 def test_a_card_is_shown_in_full(kinema):

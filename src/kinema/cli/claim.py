@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kinema import registry
-from kinema.cli.systems import columns
+from kinema.cli.systems import NOT_RUN, columns
 from kinema.cli.terminal import Json, Threads, invocation, show_log
 
 if TYPE_CHECKING:
     from kinema.claims.claim import Claim
     from kinema.claims.record import Record
 
-NOT_RUN = "not run"
 HEADER = ("no", "claim", "of", "rank", "verdict", "minutes", "record", "figures")
 
 

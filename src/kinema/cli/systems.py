@@ -14,22 +14,40 @@ from kinema.card import CHECKS, Card
 from kinema.cli.terminal import Json
 
 DOES_NOT_APPLY = "--"
+NOT_RUN = "not run"
+HEADER = ("no", "name", "kind", "arXiv", *CHECKS, "weights", "title")
 
 
 def systems(as_json: Json = False) -> None:
     """List the systems, their checks and weights."""
-    cards = list(registry.cards().values())
+    found = verdicts()
+    listed = [(card, found[card.name]) for card in registry.cards().values()]
     if as_json:
-        print(json.dumps([asdict(card) for card in cards], indent=2))
+        print(json.dumps([{**asdict(card), "verdict": said} for card, said in listed], indent=2))
         return
-    header = ["no", "name", "kind", "arXiv", *CHECKS, "weights", "title"]
-    for line in columns([header, *(row(card) for card in cards)]):
+    for line in columns([HEADER, *(row(card, said) for card, said in listed)]):
         print(line)
 
 
-def row(card: Card) -> list[str]:
+def verdicts() -> dict[str, str]:
+    """{system: what came of its primary claim}."""
+    from kinema.claims.claim import claims
+    from kinema.claims.record import record_of
+
+    found = dict.fromkeys(registry.cards(), NOT_RUN)
+    for claim in claims().values():
+        record = record_of(claim.name, None) if claim.primary else None
+        if record is not None:
+            found[claim.system] = record.outcome + (", stale" if record.stale else "")
+    return found
+
+
+def row(card: Card, verdict: str) -> list[str]:
     """One line of the table; a check that does not apply to the kind of system shows ``--``."""
-    checks = ["applies" if check in card.applies else DOES_NOT_APPLY for check in CHECKS]
+    states = dict.fromkeys(card.applies, "applies")
+    if "claim" in states:
+        states["claim"] = verdict
+    checks = [states.get(check, DOES_NOT_APPLY) for check in CHECKS]
     tags = ", ".join(card.tags) or DOES_NOT_APPLY
     return [f"{card.number:02d}", card.name, card.kind, card.arxiv, *checks, tags, card.title]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from kinema import registry
-from kinema.card import CHECKS
 from kinema.claims import claim as claims_room
 from kinema.claims.record import record_of
 from kinema.cli import claim as claim_verb
 from kinema.cli import systems as systems_verb
 
-SYSTEMS = ["no", "name", "kind", "arXiv", *CHECKS, "weights", "title"]
+SYSTEMS = list(systems_verb.HEADER)
 CLAIMS = list(claim_verb.HEADER)
 SCORES = ["score", "value", "from", "to", "real clips", "clips", "seen by"]
 
 
 def systems() -> list[list[str]]:
     """The rows of `kinema systems`."""
-    return [systems_verb.row(card) for card in registry.cards().values()]
+    found = systems_verb.verdicts()
+    return [systems_verb.row(card, found[card.name]) for card in registry.cards().values()]
 
 
 def claims() -> list[list[str]]:
