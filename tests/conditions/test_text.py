@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,15 @@ def test_the_weights_stay_in_their_folder(folder: Path) -> None:
     assert torch.equal(encoder(ids).x, encoder(ids).x)  # no dropout: it is not trained here
 
 
+def test_states_have_the_type_of_the_model_not_of_the_file(folder: Path, tmp_path: Path) -> None:
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    transformers.T5EncoderModel.from_pretrained(folder).bfloat16().save_pretrained(tmp_path)
+    encoder, stored = t5(tmp_path), t5(tmp_path, dtype=torch.bfloat16)
+    ids = encoder.ids(TEXTS)
+    assert encoder(ids).x.dtype == torch.float32
+    assert torch.equal(encoder(ids).x, stored(ids).x.float())
+
+
 def test_a_model_may_be_built_on_meta_before_the_folder_is_there(folder: Path) -> None:
     with torch.device("meta"):
         encoder = T5(T5Config(folder=str(folder), width=16, max_tokens=6))
@@ -114,11 +124,34 @@ def test_a_prompt_that_is_too_long_is_refused(folder: Path) -> None:
         encoder.ids(["a", "a a a a a a"])
 
 
+def test_a_tokenizer_of_pieces_tells_what_it_needs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)  # as where it is not installed
+    encoder = t5(folder)
+    encoder.save(tmp_path)
+    (tmp_path / "tokenizer" / "tokenizer.json").rename(tmp_path / "tokenizer" / "spiece.model")
+    with pytest.raises(InputError, match="tokenizer' needs the package sentencepiece"):
+        t5(tmp_path).ids(["a"])
+
+
 def test_folders_without_such_an_encoder_are_named(folder: Path, tmp_path: Path) -> None:
     missing = t5(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"no folder .*nowhere.* with a T5 encoder; pass --set"):
+    with pytest.raises(
+        InputError, match=r"no folder .*nowhere.* with a T5 encoder; name one with --t"
+    ):
         missing.ids(["a"])
     with pytest.raises(InputError, match=r"^the folder .* holds no T5 encoder: [^\n]+$"):
         t5(tmp_path).ids(["a"])
     with pytest.raises(InputError, match="has the width 16; this model reads 4096"):
         t5(folder, width=4096).ids(["a"])
+
+
+def test_it_is_saved_where_diffusers_looks_for_it(folder: Path, tmp_path: Path) -> None:
+    encoder = t5(folder)
+    assert encoder.save(tmp_path) == type(encoder._loaded[0]).__name__
+    assert {path.name for path in tmp_path.iterdir()} == {"text_encoder", "tokenizer"}
+    again = t5(tmp_path)
+    ids = again.ids(TEXTS)
+    assert torch.equal(ids, encoder.ids(TEXTS))
+    assert torch.equal(again(ids).x, encoder(ids).x)

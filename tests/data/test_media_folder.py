@@ -110,6 +110,19 @@ def test_every_bad_file_has_its_line(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("place", ["{}/out.png", "../out.png", "deep/../../out.png"])
+def test_metadata_names_nothing_outside_its_folder(tmp_path: Path, place: str) -> None:
+    picture(tmp_path / "out.png")
+    picture(tmp_path / "set" / "deep" / "in.png")
+    named = place.format(tmp_path)
+    lines = ({"file_name": named, "text": "out"}, {"file_name": "deep/in.png", "text": "in"})
+    listed = tmp_path / "set" / "metadata.jsonl"
+    listed.write_text("\n".join(map(json.dumps, lines)))
+    files, faults = read_folder(tmp_path / "set", captioned=True)
+    assert [file.name for file in files] == ["deep/in.png"]
+    assert faults == [f"{listed} line 1 names {named!r}, which leads out of the folder; move it in"]
+
+
 def test_what_is_no_folder_of_clips_is_told_apart(tmp_path: Path) -> None:
     assert not is_media_folder(tmp_path)
     assert not is_media_folder(tmp_path / "missing")

@@ -17,14 +17,22 @@ from kinema import registry
 from kinema.card import Card, read_card
 from kinema.errors import InputError
 
-BASES = ("system.py", "model.py", "text_to_video.py", "image_to_video.py", "keyframes.py")
+BASES = (
+    "system.py",
+    "model.py",
+    "text_to_video.py",
+    "recognizer.py",
+    "image_to_video.py",
+    "keyframes.py",
+    "published.py",
+)
 
 
 def systems(folder: Path) -> list[Path]:
     """The files in `folder` that have to hold a card: all but the base and parts of others."""
-    files = [path for path in sorted(folder.glob("[!_]*.py")) if path.name not in BASES]
-    stems = [path.stem for path in files]
-    return [p for p in files if not any(p.stem.startswith(f"{stem}_") for stem in stems)]
+    files = sorted(folder.glob("[!_]*.py"))
+    whole = [p for p in files if not any(p.stem.startswith(f"{o.stem}_") for o in files)]
+    return [path for path in whole if path.name not in BASES]
 
 
 SYSTEMS = systems(registry.SYSTEMS)

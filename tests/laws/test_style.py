@@ -25,6 +25,8 @@ BASES_OF_SYSTEMS = (
     "systems/text_to_video.py",
     "systems/image_to_video.py",
     "systems/keyframes.py",
+    "systems/published.py",
+    "systems/recognizer.py",
 )
 SEE = re.compile(r"see `{1,2}(\w+\.py)`")
 

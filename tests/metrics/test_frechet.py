@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -107,6 +110,39 @@ def test_batches_and_parts_of_any_size_give_every_digit(sizes):
         assert len(stats) == 1033
         assert torch.equal(stats.mean(), whole.mean())
         assert torch.equal(stats.covariance(unbiased=True), whole.covariance(unbiased=True))
+
+
+PART = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from kinema.metrics.feature_stats import FeatureStats
+folder, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+for name in "xy":
+    part = FeatureStats(24, first=first)
+    for rows in torch.from_numpy(np.load(folder / f"{name}.npy"))[first:last].split(17):
+        part.update(rows)
+    part.save(folder / f"{name}-{first}.safetensors", overwrite=False)
+"""
+
+
+def test_what_two_processes_summed_gives_the_digits_of_one(tmp_path):
+    sets = [mixed(600, 24, name) for name in "xy"]
+    for name, features in zip("xy", sets):
+        np.save(tmp_path / f"{name}.npy", features)
+    started = [
+        subprocess.Popen([sys.executable, "-c", PART, tmp_path, str(first), str(last)])
+        for first, last in ((0, 351), (351, 600))
+    ]
+    assert [process.wait() for process in started] == [0, 0]
+    merged = [FeatureStats.load(tmp_path / f"{name}-0.safetensors") for name in "xy"]
+    for name, stats in zip("xy", merged):
+        assert len(stats) == 351
+        stats.merge(FeatureStats.load(tmp_path / f"{name}-351.safetensors"))
+        assert len(stats) == 600
+    for unbiased in (True, False):
+        assert frechet_distance(*merged, unbiased=unbiased) == distance(*sets, unbiased=unbiased)
 
 
 def test_parts_that_do_not_follow_one_another_are_refused():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
 from kinema.noise import Noise
-from kinema.processes.samplers import dpmpp_2m, euler, euler_step, heun
+from kinema.processes.samplers import dpmpp_2m, euler, euler_step, heun, renoised
 from kinema.processes.steps import Report, Step, watching
 
 Sampler = Callable[..., Tensor]
@@ -238,3 +239,41 @@ def test_the_reversed_table_inverts(sampler: Sampler) -> None:
     assert ((again - noisy()).abs() / NOISE_LEVEL).max() < 0.05
     flow = euler(rotating, euler(rotating, START, levels(400)), levels(400).flip(0))
     torch.testing.assert_close(flow, START, atol=0.02, rtol=0)
+
+
+def test_renoised_steps_go_by_the_clean_state() -> None:
+    """With the right velocity every step is at the clean state, and leaves it as it is told."""
+    target, noise = torch.full_like(START, 0.3), Noise(0, tuple(range(4)))
+    reports: list[Report] = []
+
+    def velocity(x: Tensor, sigma: Tensor, step: int) -> Tensor:
+        return (x - target) / sigma[:, None, None]
+
+    def renoise(x0: Tensor, step: Step) -> Tensor:
+        fresh = noise.normal(x0.shape, f"step {step.index}").to(x0)
+        return (1 - step.sigma_next) * x0 + step.sigma_next * fresh
+
+    class Half:
+        """Shows half the state, and notes what came of each step."""
+
+        states: ClassVar[list[Tensor]] = []
+
+        def before(self, x: Tensor, step: Step) -> Tensor:
+            return x / 2
+
+        def time(self, time: Tensor, step: Step) -> Tensor:
+            return time
+
+        def after(self, x: Tensor, x_next: Tensor, step: Step) -> Tensor:
+            self.states.append(x_next)
+            return x_next + 1
+
+    hooks = [Half()]
+    with watching(reports.append):
+        end = renoised(velocity, START, levels(4), renoise=renoise, hooks=hooks)
+    assert [report.step.sigma_next for report in reports] == [0.75, 0.5, 0.25, 0.0]
+    for report, state in zip(reports, Half.states):
+        torch.testing.assert_close(report.x0, target)
+        torch.testing.assert_close(state, renoise(target, report.step))
+        torch.testing.assert_close(report.x, state + 1)
+    torch.testing.assert_close(end, target + 1)

@@ -52,6 +52,8 @@ def test_pixels_are_what_a_codec_takes() -> None:
         ([(9, 0), (1, 9)], 25, 4),
         ([(25, 0)], 25, 4),
         ([(3, 0), (1, 3)], 4, 1),
+        ([(2, 1)], 4, 1),
+        ([(1, 0), (5, 4), (9, 16)], 25, 4),
     ],
 )
 def test_what_fits(counts: list[tuple[int, int]], num_frames: int, stride: int) -> None:
@@ -65,7 +67,8 @@ def test_what_fits(counts: list[tuple[int, int]], num_frames: int, stride: int) 
         ([(1, 25)], "ends at frame 25; the clip has frames 0 to 24"),
         ([(29, 0)], "ends at frame 28; the clip has frames 0 to 24"),
         ([(4, 0)], "4 frames cannot be given at frame 0: .* a multiple of 4 plus 1"),
-        ([(5, 4)], "5 frames cannot be given at frame 4"),
+        ([(5, 6)], "5 frames cannot be given at frame 6: .* at a frame that 4 divides"),
+        ([(6, 4)], "6 frames cannot be given at frame 4"),
         ([(1, 3), (1, 3)], "two keyframes want frame 3"),
         ([(9, 0), (1, 8)], "two keyframes want frame 8"),
         ([(1, frame) for frame in range(8)], "8 keyframes are too many for 25 frames; .* most 7"),

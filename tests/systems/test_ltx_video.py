@@ -17,12 +17,13 @@ from kinema.clip import Clip
 from kinema.condition import Tokens
 from kinema.errors import InputError
 from kinema.networks.ltx_transformer import patchify, unpatchify
+from kinema.nn.factory import multiplies_bfloat16
 from kinema.noise import Noise
 from kinema.processes.guidance import plain
 from kinema.processes.steps import Report, watching
 from kinema.systems.ltx_video import LTXVideo
-from kinema.systems.ltx_video_presets import full, full_0_9_1, full_0_9_5, full_13b, nano, tiny
-from kinema.systems.model import multiplies_bfloat16
+from kinema.systems.ltx_video_presets import full, nano, tiny
+from kinema.systems.ltx_video_versions import v0_9_1, v0_9_5, v0_9_7_13b_dev
 from kinema.weights.files import open_checkpoint, save
 
 PROMPT = "a small red circle moves left on a navy background"
@@ -54,9 +55,9 @@ def saved(model: LTXVideo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("preset", "transformer", "encoder", "decoder"),
     [
         (full, 1_923_385_472, 180_404_353, 238_789_296),
-        (full_0_9_1, 1_923_385_472, 180_404_353, 754_572_081),
-        (full_0_9_5, 1_923_385_472, 694_098_881, 552_814_641),
-        (full_13b, 13_042_569_344, 694_098_881, 552_814_641),
+        (v0_9_1, 1_923_385_472, 180_404_353, 754_572_081),
+        (v0_9_5, 1_923_385_472, 694_098_881, 552_814_641),
+        (v0_9_7_13b_dev, 13_042_569_344, 694_098_881, 552_814_641),
     ],
 )
 def test_published_sizes(

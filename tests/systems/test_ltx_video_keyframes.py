@@ -21,7 +21,8 @@ from kinema.networks.ltx_transformer import patchify
 from kinema.noise import Noise
 from kinema.systems.keyframes import Keyframe, faded
 from kinema.systems.ltx_video import LTXVideo
-from kinema.systems.ltx_video_presets import full, full_0_9_5, nano
+from kinema.systems.ltx_video_presets import full, nano
+from kinema.systems.ltx_video_versions import v0_9_5
 from kinema.worlds.shapes import Shapes
 
 PROMPT = "a small red circle moves left on a navy background"
@@ -188,7 +189,7 @@ def test_an_appended_frame_begins_as_the_process_would_have_it(model: LTXVideo) 
     torch.testing.assert_close(seen.states[0][:, -CELLS:], 0.6 * given + 0.4 * fresh)
 
 
-@pytest.mark.parametrize("preset", [full, full_0_9_5, nano])
+@pytest.mark.parametrize("preset", [full, v0_9_5, nano])
 def test_positions_are_those_of_the_published_pipeline(preset: Any) -> None:
     diffusers = pytest.importorskip("diffusers")
     pipeline = diffusers.LTXConditionPipeline

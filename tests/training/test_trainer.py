@@ -236,7 +236,7 @@ def test_decay_of_weights_spares_vectors_and_scalars() -> None:
     module.matrix = nn.Parameter(torch.ones(2, 2))
     module.vector = nn.Parameter(torch.ones(2))
     module.scalar = nn.Parameter(torch.tensor(1000.0))
-    adam = optimizer(dict(module.named_parameters()), replace(RECIPE, weight_decay=0.5))
+    adam = optimizer(dict(module.named_parameters()), replace(RECIPE, weight_decay=0.5), {})
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)
     adam.step()

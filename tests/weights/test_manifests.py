@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from kinema.errors import InputError
+from kinema.networks import ltx_diffusers
 from kinema.networks.ltx_latent_upsampler import LatentUpsampler, spatial_0_9_7, temporal_0_9_7
 from kinema.networks.ltx_transformer import LTXTransformer, ltx_2b, ltx_13b
 from kinema.networks.ltx_vae import LTXVAE
@@ -103,21 +104,18 @@ TIMED = {
 }
 # The arguments of diffusers' class for each version.
 DIFFUSERS_VAES = {
-    "0.9.0": ({}, vae_map.DIFFUSERS_0_9_0),
-    "0.9.1": (TIMED, vae_map.DIFFUSERS_0_9_1),
-    "0.9.5": (
-        {
-            **TIMED,
-            "block_out_channels": (128, 256, 512, 1024, 2048),
-            "down_block_types": ("LTXVideo095DownBlock3D",) * 4,
-            "layers_per_block": (4, 6, 6, 2, 2),
-            "spatio_temporal_scaling": (True,) * 4,
-            "downsample_type": ("spatial", "temporal", "spatiotemporal", "spatiotemporal"),
-            "decoder_layers_per_block": (5, 5, 5, 5),
-            "decoder_inject_noise": (False,) * 4,
-        },
-        vae_map.DIFFUSERS_0_9_5,
-    ),
+    "0.9.0": {},
+    "0.9.1": TIMED,
+    "0.9.5": {
+        **TIMED,
+        "block_out_channels": (128, 256, 512, 1024, 2048),
+        "down_block_types": ("LTXVideo095DownBlock3D",) * 4,
+        "layers_per_block": (4, 6, 6, 2, 2),
+        "spatio_temporal_scaling": (True,) * 4,
+        "downsample_type": ("spatial", "temporal", "spatiotemporal", "spatiotemporal"),
+        "decoder_layers_per_block": (5, 5, 5, 5),
+        "decoder_inject_noise": (False,) * 4,
+    },
 }
 
 
@@ -130,11 +128,11 @@ def assert_same_both_ways(ours: nn.Module, theirs: nn.Module, keymap: KeyMap) ->
 @pytest.mark.parametrize("version", VAES)
 def test_the_vae_of_diffusers_has_the_same_tensors(version):
     diffusers = pytest.importorskip("diffusers")
-    arguments, keymap = DIFFUSERS_VAES[version]
     with torch.device("meta"):
-        theirs = diffusers.AutoencoderKLLTXVideo(**arguments)
-    assert vae_map.find(manifests.shapes_of(theirs)) is keymap
-    assert_same_both_ways(LTXVAE(VAES[version](), device="meta"), theirs, keymap)
+        theirs = diffusers.AutoencoderKLLTXVideo(**DIFFUSERS_VAES[version])
+    ours = LTXVAE(VAES[version](), device="meta")
+    assert_same_both_ways(ours, theirs, vae_map.find(manifests.shapes_of(theirs)))
+    assert_same_both_ways(ours, theirs, ltx_diffusers.vae_keymap(VAES[version]()))
 
 
 @pytest.mark.parametrize(("preset", "layers", "head_width"), [(ltx_2b, 28, 64), (ltx_13b, 48, 128)])

@@ -38,6 +38,11 @@ def digest(module: str) -> str | None:
     path = source_of(module)
     if path is None:
         return None
+    return _digest_of(path, path.stat().st_mtime_ns)
+
+
+@functools.cache  # records share most of their modules
+def _digest_of(path: Path, changed_ns: int) -> str:
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,22 @@ from typing import Any
 import torch
 
 from kinema.cli.adapters import Adapters
+from kinema.cli.engines import Advance
 from kinema.cli.given import Given
 from kinema.cli.machine import file_of, full_name, load_model, sha256, versions
+from kinema.cli.outputs import save_clip
 from kinema.clip import Clip
 from kinema.config import to_dict
 from kinema.data.clips import to_clip
 from kinema.errors import InputError
+from kinema.networks.ltx_vae import LTXVAE
+from kinema.nn.tiles import Tiling
 from kinema.noise import Noise
+from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.text_to_video import TextToVideo
 from kinema.weights.digest import digest
+
+FRAMES_AT_ONCE = 8  # of pixels, in a codec that saves memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +49,14 @@ class Maker:
 
     Args:
         model: ``name:tag``, ``name@path`` or a path.
+        text_encoder: folder of the text encoder, where it is not with the model.
         device, dtype, threads: as `load_model` takes them.
         sampling: fields of the model's `Sampling` that get another value.
         adapters: are added to its weights.
-        given: pictures, and a clip to go on from; the same for all clips.
+        given: pictures, and a clip to go on from or make anew; the same for all clips.
+        upsampler: file of the latent upsampler that some models need.
+        tile: side in pixels of the tiles that the codec works in, 0 for whole frames, a few at a
+            time; None, and it takes clips whole.
 
     Raises:
         InputError: the model cannot be loaded, makes no clips from prompts, or none of that size,
@@ -54,24 +67,37 @@ class Maker:
         self,
         model: str,
         *,
+        text_encoder: Path | None,
         device: str,
         dtype: str,
         threads: int | None,
         sampling: dict[str, Any],
         adapters: Adapters,
         given: Given,
+        upsampler: Path | None = None,
+        tile: int | None = None,
     ) -> None:
-        loaded = load_model(model, device=device, dtype=dtype, threads=threads)
+        self._loading: dict[str, Any] = {
+            "text_encoder": text_encoder,
+            "device": device,
+            "dtype": dtype,
+            "threads": threads,
+        }
+        loaded = load_model(model, **self._loading)
         self.name, self.device = full_name(model), device
         if not isinstance(loaded, TextToVideo):
             raise InputError(f"{self.name} makes no clips from prompts; `kinema run` does its job")
         self.model, self.adapters = loaded, adapters
         self.dtype = str(loaded.dtype).removeprefix("torch.")
         adapters.merge(loaded)
+        self._equipment: dict[str, Any] = {"upsampler": upsampler, "tile": tile}
+        equip(loaded, self.name, **self._equipment)
         self._weights = {
             "model_sha256": sha256(file_of(self.name)),
             "model_digest": digest(self.model.parts),
             **adapters.settings(),
+            **({"upsampler_sha256": sha256(upsampler)} if upsampler else {}),
+            **({} if tile is None else {"tile": tile}),
         }
         self._settle(sampling, given)
 
@@ -85,11 +111,27 @@ class Maker:
         other._settle(sampling, given)
         return other
 
+    def anew(self) -> Callable[[], Maker]:
+        """What loads the same with the same settings, in another process."""
+        sampling = {
+            field.name: getattr(self.sampling, field.name) for field in fields(self.sampling)
+        }
+        return partial(
+            Maker,
+            self.name,
+            sampling=sampling,
+            adapters=self.adapters,
+            given=self.given,
+            **self._loading,
+            **self._equipment,
+        )
+
     def _settle(self, sampling: dict[str, Any], given: Given) -> None:
         self.sampling = replace(self.model.config.sampling, **sampling)
         self.model.latent_shape(self.sampling)  # says early that a size cannot be made
         self.given = given
-        self.keyframes, self.extension = given.place(self.model, self.name, self.sampling)
+        placed = given.place(self.model, self.name, self.sampling)
+        self.keyframes, self.extension, self.source = placed
 
     def unknown_words(self, prompt: str, negative: str) -> tuple[str, ...]:
         """Words of both that the model does not know; raises InputError if one cannot be used."""
@@ -103,13 +145,15 @@ class Maker:
         not depend on the batch.
         """
         noise = Noise(0, tuple(item.seed for item in items))
-        keyframes = {"keyframes": self.keyframes} if self.keyframes else {}
+        given: dict[str, Any] = {"keyframes": self.keyframes} if self.keyframes else {}
+        if self.source:
+            given["source"] = self.source
         latents = self.model.latents(
             [item.prompt for item in items],
             noise=noise,
             sampling=self.sampling,
             negative=items[0].negative,
-            **keyframes,
+            **given,
         )
         decoded = self.model.decode(latents, noise=noise, sampling=self.sampling)
         clips = [to_clip(pixels, self.sampling.fps) for pixels in decoded]
@@ -172,8 +216,31 @@ class Maker:
             "--dtype": self.dtype,
             "--threads": torch.get_num_threads(),
         }
+        if not isinstance(s.guidance, (int, float)):  # as the model has it, step by step
+            del options["--guidance"]
+        for name, value in {**self._loading, **self._equipment}.items():
+            if name in ("text_encoder", "upsampler", "tile") and value is not None:
+                options[f"--{name.replace('_', '-')}"] = value
         words = [str(word) for pair in options.items() for word in pair]
         return [*words, *self.adapters.options()]
+
+
+def equip(model: Any, name: str, *, upsampler: Path | None, tile: int | None) -> None:
+    """Gives a model its upsampler, and its codec a way to save memory; arguments as `Maker` has.
+
+    Raises:
+        InputError: the model has no use for one of them, or it does not fit.
+    """
+    if upsampler is not None:
+        if not isinstance(model, LTXVideo):
+            raise InputError(f"{name} makes clips in one pass; leave out --upsampler")
+        model.load_upsampler(upsampler)
+    if tile is not None:
+        codec = getattr(model, "codec", None)
+        if not isinstance(codec, LTXVAE):
+            raise InputError(f"{name} has no codec that works in parts; leave out --tile")
+        codec.tiling = Tiling(frames=FRAMES_AT_ONCE, side=tile)
+        codec.tiling.latents(codec.stride[1])
 
 
 def in_batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
@@ -181,3 +248,35 @@ def in_batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
     for _, group in groupby(items, key=lambda item: item.negative):
         same = list(group)
         yield from (same[i : i + size] for i in range(0, len(same), size))
+
+
+class ClipWriter:
+    """Makes clips and writes each with its record. Pickled, it loads its model again.
+
+    Args:
+        maker: makes them.
+        batch: how many are made at once, for the records.
+    """
+
+    def __init__(self, maker: Maker, batch: int) -> None:
+        self.maker, self.batch = maker, batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _writer, (self.maker.anew(), self.batch)
+
+    def __call__(self, items: Sequence[Item], advance: Advance) -> list[dict[str, Any]]:
+        """Makes some clips as one batch and gives their records."""
+        begin = time.perf_counter()
+        clips = self.maker.make(items)
+        seconds = (time.perf_counter() - begin) / len(items)
+        records = []
+        for item, clip in zip(items, clips):
+            records.append(self.maker.record(item, batch=self.batch, seconds=seconds))
+            # A record without its clip is what a kill between the two left behind.
+            save_clip(item.path, clip, records[-1], overwrite=True)
+            advance(1)
+        return records
+
+
+def _writer(make: Callable[[], Maker], batch: int) -> ClipWriter:
+    return ClipWriter(make(), batch)

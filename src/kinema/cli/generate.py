@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kinema.cli import generate_options as options
+from kinema.cli.engines import engine_of
 from kinema.cli.prompts import Request, check_prompt, read_prompts
 from kinema.cli.terminal import (
     Device,
+    EngineName,
     Invocation,
     Json,
     Overwrite,
     Seed,
     Size,
     Threads,
+    Workers,
     invocation,
     parse_size,
     say,
@@ -29,6 +34,7 @@ from kinema.errors import InputError
 
 if TYPE_CHECKING:
     from kinema.cli.clips import Item, Maker
+    from kinema.cli.engines import Advance, Engine
 
 MANY_WORDS = 12  # unknown words that are shown
 
@@ -51,8 +57,12 @@ def generate(
         typer.Option("--output", "-o", help="the clip (.mp4, .gif), or the folder of several"),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", help="name:tag, name@file, or a .safetensors file")
+        str, typer.Option("--model", help="name:tag, name@file, a .safetensors file, or a folder")
     ] = "ltx_video:shapes",
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option("--text-encoder", metavar="FOLDER", help="with T5, where MODEL has none"),
+    ] = None,
     lora: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,19 +73,12 @@ def generate(
     count: Annotated[
         int, typer.Option("--count", min=1, help="clips of each prompt, of seeds S, S + 1, ...")
     ] = 1,
-    image: Annotated[
-        Path | None, typer.Option("--image", metavar="FILE", help="a picture to begin with")
-    ] = None,
-    keyframe: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--keyframe", metavar="FILE@SECONDS", help="a picture to show then; may be repeated"
-        ),
-    ] = None,
-    extend: Annotated[
-        Path | None,
-        typer.Option("--extend", metavar="CLIP", help="a clip that goes on; the result has both"),
-    ] = None,
+    image: options.Image = None,
+    keyframe: options.Pictures = None,
+    extend: options.Extend = None,
+    before: options.Before = False,
+    video: options.Video = None,
+    strength: options.Strength = None,
     num_frames: Annotated[int | None, typer.Option("--num-frames", help="of a clip")] = None,
     size: Size = None,
     fps: Annotated[float | None, typer.Option("--fps", help="frames per second")] = None,
@@ -84,10 +87,14 @@ def generate(
         float | None, typer.Option("--guidance", help="how closely to follow the prompt; 1 is none")
     ] = None,
     negative: Annotated[str, typer.Option("--negative", help="what to move away from")] = "",
+    upsampler: options.Upsampler = None,
+    tile: options.Tile = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="clips that are made at once")] = 1,
     device: Device = "cpu",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or auto")] = "auto",
     threads: Threads = None,
+    engine: EngineName = "local",
+    workers: Workers = 1,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -95,17 +102,20 @@ def generate(
 
     One clip is written as --output; beside it go its contact sheet (.png) and everything needed to
     repeat it (.json). Several go to the folder --output, as 0000-words-of-the-prompt.mp4 and .json
-    with one sheet; the same command skips those that are finished. What the options leave open is
-    as the model's makers chose.
+    with one sheet; the same command skips those that are finished, and --engine ray makes them in
+    many processes. What the options leave open is as the model's makers chose.
 
     A story is told window by window, each of which goes on from the last frames of the one before;
     the same command goes on after the last window that was finished. Beside the clip goes what
     drifts in it (.drift.png) too.
 
     Pictures and clips that are given are cut to the proportions of the clip and resized. With
-    --extend, times count from the start of the given clip, and the new frames follow its last.
+    --extend, times count from the start of the whole, and the new frames follow the last of the
+    given clip, or lead up to its first with --before.
     """
     sampling = changed(num_frames=num_frames, size=size, fps=fps, steps=steps, guidance=guidance)
+    several = prompts is not None or count > 1
+    chosen = clip_engine(engine, workers, threads=threads, device=device, several=several)
 
     def make_maker() -> Maker:
         from kinema.cli.adapters import read_adapters
@@ -114,12 +124,17 @@ def generate(
 
         return Maker(
             model,
+            text_encoder=text_encoder,
             device=device,
             dtype=dtype,
-            threads=threads,
+            threads=chosen.threads,
             sampling=sampling,
             adapters=read_adapters(lora or []),
-            given=read_given(image, keyframe or [], extend),
+            given=read_given(
+                image, keyframe or [], extend, before=before, video=video, strength=strength
+            ),
+            upsampler=upsampler,
+            tile=tile,
         )
 
     run = invocation(context)
@@ -130,6 +145,7 @@ def generate(
             "PROMPT": prompt is not None,
             "--prompts": prompts is not None,
             "--extend": extend is not None,
+            "--video": video is not None,
             "--keyframe": bool(keyframe),
             "--count": count > 1,
             "--batch": batch > 1,
@@ -152,7 +168,6 @@ def generate(
     for request in requests:
         if request.broken:
             say(f"{request.place}: {request.broken}")
-    several = prompts is not None or count > 1
     place = output or default_output(prompt, prompts, seed, several=several)
     check_output(place, several=several, overwrite=overwrite)
     failed = len(requests) - len(usable)
@@ -161,7 +176,16 @@ def generate(
         items = items_of(requests, maker, count, place, several=several)
         failed = len(requests) - len(items) // count
         if several:
-            make_many(maker, items, place, run, batch=batch, overwrite=overwrite, as_json=as_json)
+            make_many(
+                maker,
+                items,
+                place,
+                run,
+                batch=batch,
+                engine=chosen,
+                overwrite=overwrite,
+                as_json=as_json,
+            )
         else:
             make_one(maker, items[0], run, overwrite=overwrite, as_json=as_json)
     if failed:
@@ -170,6 +194,15 @@ def generate(
             "mend them and run the same command again"
         )
         raise typer.Exit(2)
+
+
+def clip_engine(
+    name: str, workers: int, *, threads: int | None, device: str, several: bool
+) -> Engine:
+    """The engine that makes the clips; raises InputError if it cannot."""
+    if name == "ray" and not several:
+        raise InputError("--engine ray makes many clips: give --prompts FILE, or --count")
+    return engine_of(name, workers, threads=threads, device=device)
 
 
 def check_alone(others: Mapping[str, bool]) -> None:
@@ -315,13 +348,13 @@ def make_many(
     run: Invocation,
     *,
     batch: int,
+    engine: Engine,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Makes those clips that are not finished, and one sheet of all."""
-    from kinema.cli.clips import in_batches
-    from kinema.cli.outputs import FOLDER_SHEET, is_finished, save_clip, write_folder_sheet
-    from kinema.cli.progress import sampling
+    from kinema.cli.clips import ClipWriter, in_batches
+    from kinema.cli.outputs import FOLDER_SHEET, is_finished, write_folder_sheet
     from kinema.files import check_writable
 
     left = [item for item in items if overwrite or not is_finished(item.path, maker.settings(item))]
@@ -331,15 +364,9 @@ def make_many(
     if done:
         say(f"{done} of {len(items)} clips in {folder} are finished already")
     batches = list(in_batches(left, batch))
-    with sampling(passes=len(batches)):
-        for group in batches:
-            begin = time.perf_counter()
-            clips = maker.make(group)
-            seconds = (time.perf_counter() - begin) / len(group)
-            for item, clip in zip(group, clips):
-                record = maker.record(item, batch=batch, seconds=seconds)
-                # A record without its clip is what a kill between the two left behind.
-                save_clip(item.path, clip, record, overwrite=True)
+    with shown(batches, in_process=engine.in_process) as advance:
+        for group, records in engine.each(ClipWriter(maker, batch), batches, advance):
+            for item, record in zip(group, records):
                 done += 1
                 run.saved = (
                     f"{done} of {len(items)} clips are in {folder}; the same command goes on"
@@ -348,6 +375,19 @@ def make_many(
     if left:
         paths, labels = [i.path for i in items], [f"{i.prompt} (seed {i.seed})" for i in items]
         write_folder_sheet(folder, paths, labels)
+
+
+@contextlib.contextmanager
+def shown(batches: Sequence[Sequence[Item]], *, in_process: bool) -> Iterator[Advance]:
+    """A bar of the steps that are sampled in this process, or of the clips that others finish."""
+    from kinema.cli.progress import progress, sampling
+
+    if in_process:
+        with sampling(passes=len(batches)):
+            yield lambda clips: None
+    else:
+        with progress(sum(map(len, batches)), "making", "clips") as advance:
+            yield advance
 
 
 def answer(path: Path, record: dict[str, Any], *, as_json: bool) -> None:

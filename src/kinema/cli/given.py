@@ -1,4 +1,4 @@
-"""Pictures and clips that the command line gives a generator: which files, at what times."""
+"""Pictures and clips that the command line gives a generator: which files, when, what for."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kinema.cli.machine import sha256
 from kinema.clip import Clip
 from kinema.errors import InputError
 from kinema.media import probe
-from kinema.systems.image_to_video import ImageToVideo
-from kinema.systems.keyframes import Extension, Keyframe, check_keyframes
+from kinema.systems.image_to_video import STRENGTH, ImageToVideo
+from kinema.systems.keyframes import Extension, Keyframe, Source, check_keyframes
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,36 +25,59 @@ class Picture:
     clip: Clip
 
 
+class Placed(NamedTuple):
+    """What a model takes of what was given: keyframes, what its clip follows or leads up to, or is
+    made from.
+    """
+
+    keyframes: list[Keyframe]
+    extension: Extension | None
+    source: Source | None
+
+
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What a clip is given: pictures, and a clip that it goes on from, if there is one."""
+    """What a clip is given.
+
+    Args:
+        pictures: at times of the clip.
+        extend: a clip that it goes on from, if there is one.
+        before: whether it leads up to that clip instead.
+        video: a clip that it is made from, if there is one.
+        strength: how much of that becomes new.
+    """
 
     pictures: tuple[Picture, ...]
     extend: Path | None
+    before: bool = False
+    video: Path | None = None
+    strength: float = STRENGTH
 
-    def place(
-        self, model: Any, name: str, sampling: Any
-    ) -> tuple[list[Keyframe], Extension | None]:
-        """The keyframes of the clip that a model makes, and what its frames are to follow.
+    def place(self, model: Any, name: str, sampling: Any) -> Placed:
+        """What of it a model is given that makes a clip of this length, rate and size.
 
         Raises:
             InputError: the model takes no pictures, or they do not fit into the clip.
         """
-        if not (self.pictures or self.extend):
-            return [], None
+        if not (self.pictures or self.extend or self.video):
+            return Placed([], None, None)
         if not isinstance(model, ImageToVideo):
-            raise InputError(f"{name} takes no pictures; leave out --image, --keyframe, --extend")
-        length, extension = sampling.num_frames, None
+            given = "--image, --keyframe, --extend, --video"
+            raise InputError(f"{name} takes no pictures or clips; leave out {given}")
+        length, extension, source = sampling.num_frames, None, None
+        fitted = {"fps": sampling.fps, "size": (sampling.height, sampling.width)}
         if self.extend:
-            size = (sampling.height, sampling.width)
-            clip = Clip.read(self.extend, fps=sampling.fps, size=size)
-            extension = model.extension(clip, sampling)
+            clip = Clip.read(self.extend, **fitted)
+            extension = model.extension(clip, sampling, before=self.before)
             length += extension.given.num_frames - extension.held
+        if self.video:
+            clip = Clip.read(self.video, stop_seconds=length / sampling.fps + 1, **fitted)
+            source = model.source(clip, sampling, self.strength)
         keyframes = [self._keyframe(picture, length, sampling.fps) for picture in self.pictures]
         if extension:
             keyframes = extension.keyframes(keyframes)
         check_keyframes(keyframes, sampling.num_frames, model.codec_stride[0])
-        return keyframes, extension
+        return Placed(keyframes, extension, source)
 
     def settings(self, keyframes: Sequence[Keyframe]) -> dict[str, Any]:
         """What of it fixes a clip: the digests of the files and the frames that they become."""
@@ -65,6 +88,8 @@ class Given:
                 for picture, keyframe in zip(self.pictures, placed)
             ],
             "extend_sha256": sha256(self.extend) if self.extend else "",
+            **({"before": True} if self.before else {}),
+            **self._source(),
         }
 
     def names(self) -> dict[str, Any]:
@@ -72,6 +97,7 @@ class Given:
         return {
             "keyframe_files": [str(picture.path) for picture in self.pictures],
             "extend_file": str(self.extend or ""),
+            **({"video_file": str(self.video)} if self.video else {}),
         }
 
     def options(self) -> list[str]:
@@ -79,7 +105,14 @@ class Given:
         pairs = [("--keyframe", f"{p.path}@{p.seconds}") for p in self.pictures]
         if self.extend:
             pairs.append(("--extend", str(self.extend)))
-        return [word for pair in pairs for word in pair]
+        if self.video:
+            pairs += [("--video", str(self.video)), ("--strength", str(self.strength))]
+        return [word for pair in pairs for word in pair] + ["--before"] * self.before
+
+    def _source(self) -> dict[str, Any]:
+        if not self.video:
+            return {}
+        return {"video_sha256": sha256(self.video), "strength": self.strength}
 
     @staticmethod
     def _keyframe(picture: Picture, length: int, fps: float) -> Keyframe:
@@ -92,20 +125,36 @@ class Given:
         return Keyframe(clip=picture.clip, frame=frame)
 
 
-def read_given(image: Path | None, keyframes: Sequence[str], extend: Path | None) -> Given:
-    """Reads the files of ``--image``, ``--keyframe`` and ``--extend``, before any long work.
+def read_given(
+    image: Path | None,
+    keyframes: Sequence[str],
+    extend: Path | None,
+    *,
+    before: bool = False,
+    video: Path | None = None,
+    strength: float | None = None,
+) -> Given:
+    """Reads the files of options like ``--image`` and ``--extend``, before any long work.
 
     Raises:
-        InputError: a file cannot be read or is no picture, or a time is none.
+        InputError: a file cannot be read or is no picture, a time is none, or options do not go
+            together.
     """
-    if image and extend:
+    if image and extend and not before:
         raise InputError("--image and --extend both say how the clip begins; give one of them")
+    if before and not extend:
+        raise InputError("--before says where the new frames of --extend go; give that too")
+    if video and extend:
+        raise InputError("--video and --extend are two ways to use a clip; give one of them")
+    if strength is not None and not video:
+        raise InputError("--strength says how much of --video becomes new; give that too")
     wanted = [(image, 0.0)] if image else []
     wanted += [_at(word) for word in keyframes]
     pictures = tuple(Picture(path, seconds, _picture(path)) for path, seconds in wanted)
-    if extend:
-        probe(extend)
-    return Given(pictures, extend)
+    for path in (extend, video):
+        if path:
+            probe(path)
+    return Given(pictures, extend, before, video, STRENGTH if strength is None else strength)
 
 
 def _at(word: str) -> tuple[Path, float]:

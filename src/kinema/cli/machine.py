@@ -11,7 +11,7 @@ import torch
 
 from kinema import __version__, registry
 from kinema.errors import InputError, unknown
-from kinema.systems import load
+from kinema.systems import load, place
 
 DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 DEVICES = ("cpu", "cuda", "mps")
@@ -56,21 +56,25 @@ def dtype_of(name: str) -> torch.dtype | None:
 
 
 def full_name(model: str) -> str:
-    """``name:tag`` or ``name@path`` of a model; a plain path is a file of the default system."""
-    is_path = "@" not in model and model.endswith(".safetensors")
+    """``name:tag`` or ``name@path`` of a model; a plain path is one of the default system."""
+    is_folder = Path(model).is_dir() and model.partition(":")[0] not in registry.cards()
+    is_path = "@" not in model and (model.endswith(".safetensors") or is_folder)
     return f"{DEFAULT_SYSTEM}@{model}" if is_path else model
 
 
 def file_of(name: str) -> Path:
-    """The file that holds the weights of a model that `kinema.systems.load` can load."""
-    system, at, path = name.partition("@")
-    if at:
-        return Path(path)
-    system, _, tag = name.partition(":")
-    return registry.SHIPPED / registry.weights(system, tag).file
+    """The file or folder with the weights of a model that `kinema.systems.load` can load."""
+    return place(name)[1]
 
 
-def load_model(model: str, *, device: str, dtype: str, threads: int | None) -> Any:
+def load_model(
+    model: str,
+    *,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    text_encoder: Path | None = None,
+) -> Any:
     """Loads a model as the options say.
 
     Raises:
@@ -78,11 +82,16 @@ def load_model(model: str, *, device: str, dtype: str, threads: int | None) -> A
     """
     check_device(device)
     use_threads(threads)
-    return load(full_name(model), device=device, dtype=dtype_of(dtype))
+    folder = None if text_encoder is None else str(text_encoder)
+    return load(full_name(model), device=device, dtype=dtype_of(dtype), text_encoder=folder)
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file, in hex."""
+    """The digest of a file, in hex; of a folder, that of the names and digests of its weights."""
+    if path.is_dir():
+        files = sorted(path.rglob("*.safetensors"))
+        said = "".join(f"{file.relative_to(path).as_posix()} {sha256(file)}\n" for file in files)
+        return hashlib.sha256(said.encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -24,13 +24,16 @@ from kinema.cli import (
     claim,
     draw,
     encode,
+    export,
     generate,
     parity,
+    plan,
     run,
     score,
     serve,
     systems,
     train,
+    weights,
 )
 from kinema.cli.terminal import Invocation, invocation, say
 from kinema.errors import InputError, unknown
@@ -66,10 +69,13 @@ class Verbs(TyperGroup):
 app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None)
 for verb in (
     generate.generate,
+    plan.plan,
     run.run,
     train.train,
     encode.encode,
     score.score,
+    export.export,
+    weights.weights,
     draw.draw,
     catalog.catalog,
     claim.claim,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kinema.cli.accuracy import is_accuracy, judge
 from kinema.cli.terminal import (
     Device,
     Json,
@@ -40,9 +41,19 @@ def score(
         list[Path],
         typer.Argument(
             metavar="[REAL] GENERATED",
-            help="folders of clips: videos, .npy of (T, H, W, 3), folders of pictures",
+            help="folders of clips: videos, .npy of (T, H, W, 3), folders of pictures; "
+            "of top1, top5 a published list, or a folder with a folder for each class",
         ),
     ],
+    system: Annotated[
+        str | None, typer.Option("--system", help="the recognizer that top1, top5 are of")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="folder of the clips that a list names")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="published names of the recognizer's classes")
+    ] = None,
     frames: Annotated[
         int, typer.Option("--frames", min=1, help="of each clip, from its start")
     ] = 16,
@@ -69,7 +80,7 @@ def score(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Score generated clips, most of them beside real ones.
+    """Score generated clips, most of them beside real ones, or a recognizer on a list of clips.
 
     Clips that are broken, short or of another size are listed and left out; the passport counts
     them. `kinema score compare A.json B.json` sets two files of --output side by side, and refuses
@@ -88,18 +99,21 @@ def score(
 
     check_device(device)
     use_threads(threads)
-    view = View(num_frames=frames, fps=fps, size=parse_size(size) if size else None)
-    answer, lines = evaluated(
-        context,
-        what.split(","),
-        places,
-        view=view,
-        weights=weight_files(weights or []),
-        cache=cache or default_cache(),
-        seed=seed,
-        device=device,
-        strict=strict,
-    )
+    names = what.split(",")
+    chosen: dict[str, Any] = {
+        "cache": cache or default_cache(),
+        "seed": seed,
+        "device": device,
+        "strict": strict,
+    }
+    if is_accuracy(names):
+        chosen |= {"system": system, "root": root, "labels": labels, "threads": threads}
+        answer, lines = judge(context, names, places, **chosen)
+    else:
+        refuse({"system": system, "root": root, "labels": labels}, names)
+        view = View(num_frames=frames, fps=fps, size=parse_size(size) if size else None)
+        files = weight_files(weights or [])
+        answer, lines = evaluated(context, names, places, view=view, weights=files, **chosen)
     for line in answer["skipped"]:
         say(f"left out: {line}")
     if output is not None:
@@ -109,6 +123,13 @@ def score(
         write_text(output, json.dumps(record, indent=1) + "\n", overwrite=overwrite)
         invocation(context).saved = f"{output} is written"
     print(json.dumps(answer, indent=1) if as_json else "\n".join(lines))
+
+
+def refuse(options: Mapping[str, object], names: Sequence[str]) -> None:
+    """Raises InputError if an option is given that is for other scores than these."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"--{name} is for top1 and top5, not for {names[0]}")
 
 
 def evaluated(

@@ -19,6 +19,12 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps")]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="of the processor; torch decides if absent")
 ]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local, or ray: in many processes, on many machines")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="processes of --engine ray, each with the model")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="replace files that stand where ours go")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,7 +64,7 @@ def train(
 
     Goes on where the run in --output stands. Leaves OUTPUT/model.safetensors, checkpoints,
     log.jsonl, TensorBoard events, sample sheets, and the resolved configuration in run.json.
-    Ctrl-C saves and stops.
+    Ctrl-C saves and stops. Processes started by torchrun share the work, and the memory.
 
     A model with weights learns from a folder of clips, clip.mp4 with clip.txt or a metadata.jsonl,
     by its stage finetune; with --lora it leaves OUTPUT/lora.safetensors.
@@ -75,36 +76,49 @@ def train(
     folder = output or Path("runs") / f"{plan.name}-{plan.preset}-{plan.stage_name}"
     check_folder(folder)
     from kinema.cli.machine import check_device, use_threads
+    from kinema.training import distributed
 
     check_device(device)
     use_threads(threads)
-    model = plan.model(seed=seed, device=device, start_from=start_from, warm=warm)
-    described = {
-        **plan.resolved(),
-        "data": data,
-        "start_from": str(start_from) if start_from else None,
-        "start_from_sha256": plan.origin(start_from),
-        "warm": warm,
-        "seed": seed,
-        "device": device,
-    }
-    run = invocation(context)
-    step, total = steps_done(folder, plan.result, described), plan.recipe.steps
-    if step > total:
-        raise InputError(f"the run in {folder} has done {step} steps, more than {total}")
-    if step >= total and (folder / plan.result).exists():
-        say(f"the run in {folder} is finished, after {step} steps")
-    else:
-        if step:
-            say(f"going on from step {step} of {total} in {folder}")
-        write_run(folder, run.command, described)
-        run.saved = f"{folder} keeps {step} steps; the same command goes on"
-        run_stage(plan, model, folder, data=data, seed=seed, device=device)
-        run.saved = f"{folder} keeps all {total} steps; the same command writes the model"
-        save = model.save_lora if plan.result == ADAPTERS else model.save_pretrained
-        save(folder / plan.result, overwrite=True)
-    answer = {"model": str(folder / plan.result), "steps": total, **last_report(folder)}
-    print(json.dumps(answer) if as_json else folder / plan.result)
+    with distributed.joined(device):
+        if not distributed.first():
+            logging.getLogger("kinema").addHandler(logging.NullHandler())
+        model = plan.model(seed=seed, device=device, start_from=start_from, warm=warm)
+        described = {
+            **plan.resolved(),
+            "data": data,
+            "start_from": str(start_from) if start_from else None,
+            "start_from_sha256": plan.origin(start_from),
+            "warm": warm,
+            "seed": seed,
+            "device": device,
+        }
+        run = invocation(context)
+        step, total = steps_done(folder, plan.result, described), plan.recipe.steps
+        if step > total:
+            raise InputError(f"the run in {folder} has done {step} steps, more than {total}")
+        if step >= total and (folder / plan.result).exists():
+            tell(f"the run in {folder} is finished, after {step} steps")
+        else:
+            if step:
+                tell(f"going on from step {step} of {total} in {folder}")
+            distributed.by_first(lambda: write_run(folder, run.command, described))
+            run.saved = f"{folder} keeps {step} steps; the same command goes on"
+            run_stage(plan, model, folder, data=data, seed=seed, device=device)
+            run.saved = f"{folder} keeps all {total} steps; the same command writes the model"
+            save = model.save_lora if plan.result == ADAPTERS else model.save_pretrained
+            distributed.by_first(lambda: save(folder / plan.result, overwrite=True))
+        if distributed.first():
+            answer = {"model": str(folder / plan.result), "steps": total, **last_report(folder)}
+            print(json.dumps(answer) if as_json else folder / plan.result)
+
+
+def tell(text: str) -> None:
+    """Says something on stderr, once for all processes that train together."""
+    from kinema.training import distributed
+
+    if distributed.first():
+        say(text)
 
 
 class Plan:
@@ -136,6 +150,7 @@ class Plan:
         from kinema import registry
         from kinema.cli.machine import file_of, full_name
         from kinema.config import override
+        from kinema.systems import load
 
         full = full_name(system)
         self.name = full.partition("@")[0].partition(":")[0]
@@ -149,7 +164,7 @@ class Plan:
             raise InputError(
                 f"fine-tuning goes on from a model: name {system}:TAG or {system}@FILE"
             )
-        self.source = self.system.from_pretrained(self.weights) if self.weights else None
+        self.source = load(full) if self.weights else None
         self.preset = preset or self._preset()
         if self.preset not in self.stage.recipes:
             raise unknown(f"preset of {self.name}", self.preset, self.stage.recipes)
@@ -228,13 +243,14 @@ class Plan:
 
 
 def sizes(config: Any) -> Any:
-    """A configuration as JSON without the words of a text encoder: a model may learn new ones."""
+    """A configuration as JSON but for the words of a text encoder, and where one lies."""
     from kinema.config import to_dict
 
     def known(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {name: known(item) for name, item in value.items() if name != "vocabulary"}
+        left = value.keys() - {"vocabulary", "folder"}
+        return {name: known(value[name]) for name in left}
 
     return known(to_dict(config))
 
@@ -277,7 +293,7 @@ def steps_done(folder: Path, result: str, described: dict[str, Any]) -> int:
                 f"the run in {folder} has another {difference(name, before, now)}; "
                 "use another --output"
             )
-    return int(found[1]["step"])
+    return int(found.values["step"])
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -320,10 +336,12 @@ def write_run(folder: Path, command: str, described: dict[str, Any]) -> None:
 
     from kinema.cli.machine import versions
     from kinema.files import write_text
+    from kinema.training import distributed
 
     run = {
         "command": command,
         **described,
+        "processes": distributed.count(),
         "threads": torch.get_num_threads(),
         **versions(),
     }
@@ -338,10 +356,12 @@ def run_stage(
     Raises:
         InputError: the data or the recipe do not fit, or a check before the run fails.
     """
+    from kinema.training import distributed
     from kinema.training.run import Stopped
     from kinema.training.stage import train
 
-    show_log()
+    if distributed.first():
+        show_log()
     try:
         train(
             model,
@@ -353,7 +373,7 @@ def run_stage(
             device=device,
         )
     except Stopped as stop:
-        say(f"kinema: {stop}; the same command goes on")
+        tell(f"kinema: {stop}; the same command goes on")
         raise typer.Exit(STOPPED) from None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,33 @@ from kinema.condition import Tokens
 from kinema.config import config
 from kinema.errors import InputError
 
+ENCODER, TOKENIZER = "text_encoder", "tokenizer"  # where diffusers puts them
+
+
+def encoder_folders(folder: str | Path) -> tuple[Path, Path]:
+    """Where text encoder and tokenizer lie: in a folder, or in two of a folder of diffusers.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise InputError(
+            f"no folder {str(folder)!r} with a T5 encoder; name one with --text-encoder FOLDER "
+            "(of a training: --set text.folder=FOLDER)"
+        )
+    if (place / ENCODER).is_dir():
+        return place / ENCODER, place / TOKENIZER
+    return place, place
+
 
 @config
 class T5Config:
     """The T5 v1.1 encoder of a published model.
 
     Args:
-        folder: a local folder in the layout of transformers: model and tokenizer.
+        folder: a local folder in the layout of transformers, or one of diffusers in which they lie
+            as ``text_encoder`` and ``tokenizer``.
         width: D of its states.
         max_tokens: prompts are padded to this number of tokens.
     """
@@ -42,7 +63,7 @@ class T5(nn.Module):
 
     Args:
         config: folder and padding.
-        dtype: of its weights; as they are stored if None.
+        dtype: of its weights and states; if None, weights are as they are stored, states float32.
 
     Raises:
         InputError: at first use, if the package is missing or the folder holds no such encoder.
@@ -66,11 +87,18 @@ class T5(nn.Module):
                 "T5 needs the package transformers: pip install kinema[hub]"
             ) from error
         folder = self.config.folder
-        if not Path(folder).is_dir():
-            raise InputError(f"no folder {folder!r} with a T5 encoder; pass --set text.folder=PATH")
+        encoder, words = encoder_folders(folder)
+        pieces = (words / "spiece.model").is_file() and not (words / "tokenizer.json").is_file()
+        if pieces and find_spec("sentencepiece") is None:
+            raise InputError(
+                f"the tokenizer in {str(words)!r} needs the package sentencepiece: "
+                "pip install kinema[hub]"
+            )
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = T5EncoderModel.from_pretrained(folder, local_files_only=True, dtype=self._dtype)
+            tokenizer = AutoTokenizer.from_pretrained(words, local_files_only=True)
+            model = T5EncoderModel.from_pretrained(
+                encoder, local_files_only=True, dtype=self._dtype
+            )
         except (OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise InputError(f"the folder {folder!r} holds no T5 encoder: {reason}") from error
@@ -80,6 +108,17 @@ class T5(nn.Module):
                 f"this model reads {self.config.width}"
             )
         return tokenizer, model.eval()
+
+    def save(self, folder: Path) -> str:
+        """Copies it into a folder of diffusers, as ``text_encoder`` and ``tokenizer``.
+
+        Returns:
+            The name of the tokenizer's class.
+        """
+        tokenizer, model = self._loaded
+        model.save_pretrained(folder / ENCODER)
+        tokenizer.save_pretrained(folder / TOKENIZER)
+        return type(tokenizer).__name__
 
     def split(self, text: str) -> tuple[list[str], list[str]]:
         """All words of a text are known: tokens are pieces of words and spell every text."""
@@ -115,4 +154,4 @@ class T5(nn.Module):
         tokenizer, model = self._loaded
         mask = ids != tokenizer.pad_token_id
         states = model.to(ids.device)(input_ids=ids, attention_mask=mask).last_hidden_state
-        return states, mask
+        return states.to(self._dtype or torch.float32), mask

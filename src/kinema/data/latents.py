@@ -74,16 +74,46 @@ def write(
     Raises:
         InputError: the folder holds latents of another codec or source, or cannot be written.
     """
+    lacking = set(begin(folder, key, count))
+    for samples in _ranges(count):
+        if samples in lacking:
+            write_shard(folder, samples, encode(samples))
+        progress(samples.stop)
+
+
+def begin(folder: Path, key: LatentKey, count: int) -> list[range]:
+    """Makes a folder ready for latents of samples 0 ... count - 1.
+
+    Args:
+        folder: of the cache.
+        key: what the latents depend on.
+        count: samples, 1 or more.
+
+    Returns:
+        The samples of each shard that is not there, in order; `write_shard` takes them in any.
+
+    Raises:
+        InputError: the folder holds latents of another codec or source, or cannot be written.
+    """
     index = folder / "index.json"
     if index.exists():
         _check(folder, key)
     write_text(index, json.dumps({"key": asdict(key), "count": count}, indent=1), overwrite=True)
-    for number, first in enumerate(range(0, count, SHARD)):
-        samples = range(first, min(first + SHARD, count))
-        path = _shard(folder, number)
-        if _size(path) < len(samples):
-            _write_shard(path, list(encode(samples)))
-        progress(samples.stop)
+    return list(_lacking(folder, count))
+
+
+def write_shard(folder: Path, samples: range, encoded: Iterable[Encoded]) -> None:
+    """Writes the shard of some samples that `begin` named; it appears when it is complete.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    held = list(encoded)
+    rows = [{"latents": sample.latents, **sample.beside} for sample in held]
+    stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    tensors = {n: x.bfloat16() if x.is_floating_point() else x for n, x in stacked.items()}
+    said = json.dumps([{"captions": s.captions, "labels": dict(s.labels)} for s in held])
+    files.save(_shard(folder, samples), tensors, {"samples": said}, overwrite=True)
 
 
 class LatentCache:
@@ -108,14 +138,10 @@ class LatentCache:
                 f"the latents in {folder} come from codec {key.codec}, not {codec}: encode again"
             )
         self.key, self.count, self.seed = key, count, seed
-        firsts = range(0, count, SHARD)
-        places = ((_shard(folder, number), first) for number, first in enumerate(firsts))
-        lacking = (p.name for p, first in places if _size(p) < min(SHARD, count - first))
-        if short := list(islice(lacking, 5)):
-            raise InputError(
-                f"{folder} lacks samples in {', '.join(short)}; `kinema encode` goes on there"
-            )
-        loaded = [_read_shard(_shard(folder, number)) for number in range(len(firsts))]
+        if short := list(islice(_lacking(folder, count), 5)):
+            names = ", ".join(_shard(folder, samples).name for samples in short)
+            raise InputError(f"{folder} lacks samples in {names}; `kinema encode` goes on there")
+        loaded = [_read_shard(_shard(folder, samples)) for samples in _ranges(count)]
         if len({_kinds(tensors) for tensors, _ in loaded}) > 1:
             raise InputError(f"the shards in {folder} hold tensors of several kinds; encode again")
         self.tensors = {n: torch.cat([tensors[n] for tensors, _ in loaded]) for n in loaded[0][0]}
@@ -169,16 +195,18 @@ def _read_index(folder: Path) -> tuple[LatentKey, int]:
         raise InputError(f"{folder} holds no latents; `kinema encode` writes them") from error
 
 
-def _shard(folder: Path, number: int) -> Path:
-    return folder / f"shard-{number:05d}.safetensors"
+def _ranges(count: int) -> Iterator[range]:
+    """The samples of each shard, one after another: a damaged index may name very many."""
+    return (range(first, min(first + SHARD, count)) for first in range(0, count, SHARD))
 
 
-def _write_shard(path: Path, samples: list[Encoded]) -> None:
-    rows = [{"latents": s.latents, **s.beside} for s in samples]
-    stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-    tensors = {n: x.bfloat16() if x.is_floating_point() else x for n, x in stacked.items()}
-    said = json.dumps([{"captions": s.captions, "labels": dict(s.labels)} for s in samples])
-    files.save(path, tensors, {"samples": said}, overwrite=True)
+def _lacking(folder: Path, count: int) -> Iterator[range]:
+    """The samples of each shard that is missing or cut."""
+    return (samples for samples in _ranges(count) if _size(_shard(folder, samples)) < len(samples))
+
+
+def _shard(folder: Path, samples: range) -> Path:
+    return folder / f"shard-{samples.start // SHARD:05d}.safetensors"
 
 
 def _read_shard(path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

@@ -4,7 +4,8 @@ Two layouts, in any mixture of sub-folders. ``clip.mp4`` with its caption in ``c
 or a ``metadata.jsonl`` whose lines name a file and what is said of it, ``{"file_name": "clip.mp4",
 "text": "..."}`` (the layout of Hugging Face's videofolder and imagefolder; the list ``captions`` of
 a folder that `kinema draw` wrote is read too). Where a folder has a ``metadata.jsonl``, it speaks
-for all below: files that it does not list are no part of the data.
+for all below, and for nothing else: files that it does not list are no part of the data, and a path
+that leads out of its folder is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from kinema.clip import frames_on_screen
@@ -175,7 +176,9 @@ def _entry(folder: Path, line: str, captioned: bool) -> tuple[Path, tuple[str, .
         raise InputError("is no JSON; mend or delete it") from None
     if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
         raise InputError("has no file_name; name the clip that it speaks of")
-    path = folder / entry["file_name"]
+    if (named := PurePath(entry["file_name"])).is_absolute() or ".." in named.parts:
+        raise InputError(f"names {entry['file_name']!r}, which leads out of the folder; move it in")
+    path = folder / named
     if path.suffix.lower() not in (*CLIPS, *PICTURES) or not path.is_file():
         raise InputError(f"names {entry['file_name']!r}, which is no clip or picture beside it")
     captions = _captions(entry) or (() if captioned else (path.stem,))

@@ -57,7 +57,10 @@ class Preprocessing:
         top, left = (round((length - self.size) / 2) for length in resized)
         planes = planes[..., top : top + self.size, left : left + self.size]
         x = planes.unflatten(1, x.shape[1:-2])
-        mean, std = (
-            x.new_tensor(values).view(3, *[1] * (x.ndim - 2)) for values in (self.mean, self.std)
-        )
-        return ((x + 1) / 2 - mean) / std
+        return normalized(x, self.mean, self.std)
+
+
+def normalized(x: Tensor, mean: Triple, std: Triple) -> Tensor:
+    """Pixels (B, 3, ...) in [-1, 1] as a network reads them: those of [0, 1] less mean, by std."""
+    shape = (3, *[1] * (x.ndim - 2))
+    return ((x + 1) / 2 - x.new_tensor(mean).view(shape)) / x.new_tensor(std).view(shape)

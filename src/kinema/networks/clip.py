@@ -11,7 +11,9 @@ features.
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +24,12 @@ from kinema.errors import InputError
 from kinema.networks.vit import PatchEmbed, ViTConfig, check_heads, plain_block
 from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.factory import Factory
+from kinema.weights.files import Checkpoint, load_tensors, open_checkpoint
+from kinema.weights.keymap import KeyMap, Lazy, lazy
+from kinema.weights.maps import clip as maps
 
 EPS = 1e-5
+KERNEL = "patch_embed.proj.weight"
 TEMPERATURE = 0.07  # of the logits, at first
 
 # The authors' ``_transform``, for all sizes below.
@@ -112,16 +118,45 @@ def blocks(
     )
 
 
-class ImageTower(Checkpointed):
+class ImageTokens(Checkpointed):
+    """How images become tokens, here and in the video networks that start from these weights.
+
+    Args:
+        sizes: of the tower.
+        patch_embed: images, or frames of clips, to patches (..., P, D).
+    """
+
+    NEW: ClassVar[tuple[str, ...]] = ()
+    """Patterns of the names of tensors that CLIP's image tower does not have, or not the same."""
+
+    def __init__(
+        self, sizes: ViTConfig, patch_embed: nn.Module, **factory: Unpack[Factory]
+    ) -> None:
+        super().__init__()
+        self.class_embedding = nn.Parameter(torch.empty(sizes.width, **factory))
+        self.pos_embed = nn.Parameter(torch.empty(1 + sizes.num_patches, sizes.width, **factory))
+        self.patch_embed = patch_embed
+        self.norm_pre = nn.LayerNorm(sizes.width, eps=sizes.eps, **factory)
+
+    def init_tokens(self) -> None:
+        """First values of class token and positions, as the authors have them."""
+        for table in (self.class_embedding, self.pos_embed):
+            nn.init.normal_(table, std=table.shape[-1] ** -0.5)
+
+    def placed(self, patches: Tensor) -> Tensor:
+        """Patches (..., P, D) -> (..., 1 + P, D): behind the class token, at their positions."""
+        cls = self.class_embedding.expand(*patches.shape[:-2], 1, -1)
+        return torch.cat([cls, patches], -2) + self.pos_embed
+
+
+class ImageTower(ImageTokens):
     """Images (B, 3, S, S) -> features (B, E), from the class token."""
 
     def __init__(self, config: CLIPConfig, **factory: Unpack[Factory]) -> None:
-        super().__init__()
-        self.config = sizes = config.image
-        self.class_embedding = nn.Parameter(torch.empty(sizes.width, **factory))
-        self.pos_embed = nn.Parameter(torch.empty(1 + sizes.num_patches, sizes.width, **factory))
-        self.patch_embed = PatchEmbed((sizes.patch_size,) * 2, sizes.width, bias=False, **factory)
-        self.norm_pre = nn.LayerNorm(sizes.width, eps=sizes.eps, **factory)
+        sizes = config.image
+        patches = PatchEmbed((sizes.patch_size,) * 2, sizes.width, bias=False, **factory)
+        super().__init__(sizes, patches, **factory)
+        self.config = sizes
         self.blocks = blocks("image", sizes, eps=sizes.eps, **factory)
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.eps, **factory)
         self.proj = nn.Linear(sizes.width, config.embed_width, bias=False, **factory)
@@ -135,10 +170,81 @@ class ImageTower(Checkpointed):
         size = self.config.image_size
         if images.shape[1:] != (3, size, size):
             raise InputError(f"CLIP reads images (B, 3, {size}, {size}), not {tuple(images.shape)}")
-        patches = self.patch_embed(images)
-        cls = self.class_embedding.expand(len(images), 1, -1)
-        x_BND = self.norm_pre(torch.cat([cls, patches], 1) + self.pos_embed)
+        x_BND = self.norm_pre(self.placed(self.patch_embed(images)))
         return self.proj(self.norm(self.through(self.blocks, x_BND, None)[:, 0]))
+
+
+class VideoTower(ImageTokens):
+    """A network of clips (B, 3, T, S, S) that starts from the image tower -> logits (B, K)."""
+
+    dropout: nn.Module
+    head: nn.Linear
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, S, S), normalized -> features (B, D)."""
+        raise NotImplementedError
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Features (B, D) -> logits (B, K)."""
+        return self.head(self.dropout(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class; clips are normalized."""
+        return self.forward_head(self.forward_features(x))
+
+
+def load_image_tower(network: ImageTokens, path: str | Path) -> None:
+    """Loads the image tower of a CLIP file into a network that starts from it, in place.
+
+    What is `NEW` in the network keeps its values.
+
+    Args:
+        network: a video network with the tower's names.
+        path: a file or folder with the names of the authors, of OpenCLIP or of transformers.
+
+    Raises:
+        InputError: the file is damaged, or its tower is of another size.
+    """
+    own = {name: v for name, v in lazy(network.state_dict()).items() if is_new(name, network)}
+    tower = image_tower(open_checkpoint(path), network)
+    load_tensors(network, own | tower, KeyMap(), where=str(path))
+
+
+def image_tower(checkpoint: Checkpoint, network: ImageTokens) -> dict[str, Lazy]:
+    """What a network takes from a CLIP file, by our names.
+
+    A kernel over frames gets that over images in its middle, and zeros around it.
+
+    Raises:
+        InputError: the file holds no CLIP model.
+    """
+    try:
+        found = maps.image_tower(checkpoint.tensors).lazy_to_ours(checkpoint.tensors)
+    except InputError as error:
+        raise InputError(f"{checkpoint.path} holds no CLIP model: {error}") from None
+    tower = {name: value for name, value in found.items() if not is_new(name, network)}
+    tower.pop("proj.weight", None)  # to the space of texts
+    kernel = network.state_dict()[KERNEL]
+    if KERNEL in tower and kernel.ndim == 5:
+        tower[KERNEL] = inflated(tower[KERNEL], kernel.shape[2])
+    return tower
+
+
+def is_new(name: str, network: ImageTokens) -> bool:
+    """Whether a network has a tensor of this name for itself, and not from CLIP's image tower."""
+    return any(fnmatchcase(name, pattern) for pattern in network.NEW)
+
+
+def inflated(kernel: Lazy, frames: int) -> Lazy:
+    """A kernel (D, C, height, width) as one over frames that reads the middle one alone."""
+
+    def read() -> Tensor:
+        image = kernel.read()
+        out = image.new_zeros(*image.shape[:2], frames, *image.shape[2:])
+        out[:, :, frames // 2] = image
+        return out
+
+    return Lazy((*kernel.shape[:2], frames, *kernel.shape[2:]), read)
 
 
 class TextTower(Checkpointed):
@@ -183,8 +289,8 @@ class CLIP(Checkpointed):
     def reset_parameters(self) -> None:
         """Embeddings, projections and scale as the authors have them; the rest is torch's."""
         image, text = self.image, self.text
-        for weight in (image.class_embedding, image.pos_embed, image.proj.weight):
-            nn.init.normal_(weight, std=self.config.image.width**-0.5)
+        image.init_tokens()
+        nn.init.normal_(image.proj.weight, std=self.config.image.width**-0.5)
         nn.init.normal_(text.token_embedding.weight, std=0.02)
         nn.init.normal_(text.pos_embed, std=0.01)
         nn.init.normal_(text.proj.weight, std=self.config.text.width**-0.5)

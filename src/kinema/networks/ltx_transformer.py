@@ -58,6 +58,8 @@ class LTXTransformerConfig:
     time_scale: float = 1000.0
 
     def __post_init__(self) -> None:
+        if self.num_layers < 1:
+            raise InputError(f"the transformer has {self.num_layers} layers, not 1 or more")
         if self.head_width % 2:
             raise InputError(f"head_width must be even for the rotary table, not {self.head_width}")
 
@@ -98,6 +100,7 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "num_vector_embeds": (None,),
     "only_cross_attention": (False,),
     "positional_embedding_type": ("rope",),
+    "project_to_2d_pos": (True,),  # of the file of 0.9.0; the authors' class does not read it
     "qk_norm": ("rms_norm",),
     "standardization_norm": ("rms_norm",),
     "upcast_attention": (False,),

@@ -17,13 +17,12 @@ Letters: B batch, C channels, T frames, H height, W width; lower case t, h, w fo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Unpack
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.errors import InputError
@@ -35,14 +34,18 @@ from kinema.networks.ltx_vae_blocks import (
     ResGroup,
     SpaceToDepthDown,
     modulation,
+    patchify,
+    unpatchify,
 )
 from kinema.networks.ltx_vae_config import LTXVAEConfig
+from kinema.networks.ltx_vae_parts import decoded, drawn, encoded
 from kinema.networks.video_vae import VideoVAE, check_clips
 from kinema.nn.checkpointing import Checkpointed
 from kinema.nn.conv import CausalConv3d
 from kinema.nn.embeddings import TimeEmbedder
 from kinema.nn.factory import Factory
 from kinema.nn.norms import PixelNorm
+from kinema.nn.tiles import Place, Tiling, blended, joined, places
 
 INITIAL_LOG_VARIANCE = -6.0
 TIME_SCALE = 1000.0
@@ -81,7 +84,11 @@ class Encoder(Checkpointed):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, C + 1, t, h, w)."""
         h = self.through(self.down_blocks, self.conv_in(patchify(x, self.patch_size)))
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        return self.conv_out(self.leave(h))
+
+    def leave(self, h: Tensor) -> Tensor:
+        """What the last convolution sees of what the blocks made."""
+        return F.silu(self.conv_norm_out(h))
 
 
 class Decoder(Checkpointed):
@@ -132,7 +139,7 @@ class Decoder(Checkpointed):
 
     def forward(self, z: Tensor, time: Tensor | None, noise: NoiseSource | None) -> Tensor:
         """(B, C, t, h, w), noise level (B,), source of maps -> (B, 3, T, H, W)."""
-        scaled = None if time is None else time * self.timestep_scale_multiplier
+        scaled = self.scaled(time)
         h = self.conv_in(z)
         for block in self.up_blocks:
             if isinstance(block, ResGroup):
@@ -141,12 +148,20 @@ class Decoder(Checkpointed):
                 h = self.run_block(block, h, scaled, maps)
             else:
                 h = self.run_block(block, h)
+        return unpatchify(self.conv_out(self.leave(h, scaled)), self.patch_size)
+
+    def scaled(self, time: Tensor | None) -> Tensor | None:
+        """Noise levels (B,) in the unit of the embeddings of time."""
+        return None if time is None else time * self.timestep_scale_multiplier
+
+    def leave(self, h: Tensor, scaled: Tensor | None) -> Tensor:
+        """What the last convolution sees of what the blocks made."""
         h = self.conv_norm_out(h)
         if scaled is not None:
             embedded = self.last_time_embedder(scaled)
             shift, scale = modulation(self.last_scale_shift_table, embedded)
             h = h * (1 + scale) + shift
-        return unpatchify(self.conv_out(F.silu(h)), self.patch_size)
+        return F.silu(h)
 
 
 class LTXVAE(VideoVAE):
@@ -155,10 +170,12 @@ class LTXVAE(VideoVAE):
     Attributes:
         mean_of_means, std_of_means: (C,), the statistics that normalize the latents; 0 and 1 until
             they are loaded or measured.
+        tiling: how clips are taken apart to save memory; None, as at first, leaves them whole.
     """
 
     mean_of_means: Tensor
     std_of_means: Tensor
+    tiling: Tiling | None = None
 
     def __init__(self, config: LTXVAEConfig, **factory: Unpack[Factory]) -> None:
         size = config.latent_channels
@@ -171,7 +188,16 @@ class LTXVAE(VideoVAE):
 
     def moments(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) -> means, and one log-variance for all, (B, C + 1, t, h, w)."""
-        return self.encoder(x)
+        if self.tiling is None:
+            return self.encoder(x)
+        length, height, width = self.latent_shape(*x.shape[2:])[1:]
+        step, frames = self.stride[1], self.tiling.frames
+
+        def made(place: Place) -> Tensor:
+            return joined(encoded(self.encoder, place.scaled(step).of(x), frames=frames), length)
+
+        tiles = places(height, width, self.tiling.latents(step))
+        return blended(((place, made(place)) for place in tiles), (height, width))
 
     def decode(
         self,
@@ -192,18 +218,58 @@ class LTXVAE(VideoVAE):
             InputError: z is not of this codec; a time is missing or has no use; the number of maps
                 is not the one needed.
         """
+        noise = self._checked(z, time, noise)
+        z = self.denormalize(z)
+        if self.tiling is None:
+            return self.decoder(z, time, noise)
+        (length, height, width), step = z.shape[2:], self.stride[1]
+        frames, maps = self.tiling.frames, drawn(self.decoder, z, noise)
+
+        def made(place: Place) -> Tensor:
+            own = [[place.scaled(m.shape[-1] // width).of(m) for m in group] for group in maps]
+            parts = decoded(self.decoder, place.of(z), time, own, frames=frames)
+            return joined(parts, (length - 1) * self.stride[0] + 1)
+
+        tiles = places(height, width, self.tiling.latents(step))
+        size = (step * height, step * width)
+        return blended(((place.scaled(step), made(place)) for place in tiles), size)
+
+    def decode_in_parts(
+        self,
+        z: Tensor,
+        *,
+        time: Tensor | None,
+        noise: NoiseSource | Sequence[Tensor] | None,
+        frames: int,
+    ) -> Iterator[Tensor]:
+        """`decode` of whole frames, as they are made: parts (B, 3, t, H, W), one after another.
+
+        Args:
+            z, time, noise: as `decode` takes them.
+            frames: of pixels, that are in the works at a time.
+
+        Raises:
+            InputError: as `decode`.
+        """
+        maps = drawn(self.decoder, z, self._checked(z, time, noise))
+        return decoded(self.decoder, self.denormalize(z), time, maps, frames=frames)
+
+    def _checked(
+        self, z: Tensor, time: Tensor | None, noise: NoiseSource | Sequence[Tensor] | None
+    ) -> NoiseSource | None:
+        """The source of the maps, after a look at all that `decode` is given."""
         check_clips("latents", z, self.channels)
         if self.config.timestep_conditioning != (time is not None):
             need = "needs" if time is None else "takes no"
             raise InputError(f"this decoder {need} time: the noise level of the latents per sample")
-        if isinstance(noise, Sequence):
-            if len(noise) != self.decoder.num_noise_maps:
-                raise InputError(
-                    f"this decoder takes {self.decoder.num_noise_maps} noise maps, not {len(noise)}"
-                )
-            maps = iter(noise)
-            noise = lambda shape: next(maps)  # noqa: E731
-        return self.decoder(self.denormalize(z), time, noise)
+        if not isinstance(noise, Sequence):
+            return noise
+        if len(noise) != self.decoder.num_noise_maps:
+            raise InputError(
+                f"this decoder takes {self.decoder.num_noise_maps} noise maps, not {len(noise)}"
+            )
+        maps = iter(noise)
+        return lambda shape: next(maps)
 
     def normalize(self, z: Tensor) -> Tensor:
         """Latents as the encoder gives them -> mean 0 and deviation 1 per channel over the data."""
@@ -212,16 +278,6 @@ class LTXVAE(VideoVAE):
     def denormalize(self, z: Tensor) -> Tensor:
         """The inverse of `normalize`."""
         return z * self.std_of_means.view(-1, 1, 1, 1) + self.mean_of_means.view(-1, 1, 1, 1)
-
-
-def patchify(x: Tensor, size: int) -> Tensor:
-    """(B, C, T, H q, W r) -> (B, C r q, T, H, W): the column within the patch runs slower."""
-    return rearrange(x, "b c t (h q) (w r) -> b (c r q) t h w", q=size, r=size)
-
-
-def unpatchify(x: Tensor, size: int) -> Tensor:
-    """The inverse of `patchify`."""
-    return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=size, r=size)
 
 
 def _conv(config: LTXVAEConfig, *, causal: bool, **factory: Unpack[Factory]) -> ConvFactory:

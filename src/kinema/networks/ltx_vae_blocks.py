@@ -14,6 +14,7 @@ from typing import Unpack
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.nn.conv import CausalConv3d, Factors, depth_to_space, space_to_depth
@@ -22,6 +23,7 @@ from kinema.nn.factory import Factory
 from kinema.nn.norms import ChannelNorm, PixelNorm
 
 ConvFactory = Callable[..., CausalConv3d]
+Rows = tuple[Tensor, ...]  # of a modulation; none without a time
 NoiseSource = Callable[[tuple[int, int]], Tensor]  # (H, W) -> a map (H, W) or (B, 1, H, W)
 SHORTCUT_NORM_EPS = 1e-6
 
@@ -69,17 +71,33 @@ class ResBlock(nn.Module):
             time: (B, 4 C), the embedded time of a timed block.
             maps: two noise maps, (H, W) or (B, 1, H, W); or none, and no noise is injected.
         """
+        rows = self.rows(time)
+        h = self.conv1(self.enter(x, rows))
+        h = self.conv2(self.between(h, rows, maps))
+        return self.leave(x, h, maps)
+
+    def rows(self, time: Tensor | None) -> Rows:
+        """shift1, scale1, shift2, scale2 of a timed block, each (B, C, 1, 1, 1)."""
+        return () if time is None else modulation(self.scale_shift_table, time)
+
+    def enter(self, x: Tensor, rows: Rows) -> Tensor:
+        """What the first convolution sees."""
         h = self.norm1(x)
-        if time is not None:
-            shift1, scale1, shift2, scale2 = modulation(self.scale_shift_table, time)
-            h = h * (1 + scale1) + shift1
-        h = self.conv1(F.silu(h))
+        if rows:
+            h = h * (1 + rows[1]) + rows[0]
+        return F.silu(h)
+
+    def between(self, h: Tensor, rows: Rows, maps: Sequence[Tensor]) -> Tensor:
+        """What the second convolution sees of what the first one made."""
         if maps:
             h = h + (self.per_channel_scale1 * maps[0]).unsqueeze(-3)  # equal in every frame
         h = self.norm2(h)
-        if time is not None:
-            h = h * (1 + scale2) + shift2
-        h = self.conv2(F.silu(h))
+        if rows:
+            h = h * (1 + rows[3]) + rows[2]
+        return F.silu(h)
+
+    def leave(self, x: Tensor, h: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """The input, and what the second convolution made."""
         if maps:
             h = h + (self.per_channel_scale2 * maps[1]).unsqueeze(-3)
         return self.conv_shortcut(self.norm3(x)) + h
@@ -129,10 +147,14 @@ class ResGroup(nn.Module):
             time: (B,) in the unit of the sinusoids, for timed blocks.
             maps: `num_noise_maps` maps in the order of use, or none.
         """
-        embedded = None if time is None else self.time_embedder(time)
+        embedded = self.embedded(time)
         for i, block in enumerate(self.res_blocks):
             x = block(x, embedded, maps[2 * i : 2 * i + 2])
         return x
+
+    def embedded(self, time: Tensor | None) -> Tensor | None:
+        """The embedding (B, 4 C) of times (B,) that all blocks share."""
+        return None if time is None else self.time_embedder(time)
 
 
 class SpaceToDepthDown(nn.Module):
@@ -155,8 +177,12 @@ class SpaceToDepthDown(nn.Module):
         """(B, C, T, H, W) -> (B, C', ceil(T / st), H / sh, W / sw)."""
         if self.stride[0] == 2:
             x = torch.cat([x[:, :, :1], x], dim=2)
+        return self.fold(x, self.conv(x))
+
+    def fold(self, x: Tensor, h: Tensor) -> Tensor:
+        """Input and what the conv made of it, both at the new resolution, added."""
         shortcut = space_to_depth(x, self.stride).unflatten(1, (-1, self.group_size)).mean(dim=2)
-        return space_to_depth(self.conv(x), self.stride) + shortcut
+        return space_to_depth(h, self.stride) + shortcut
 
 
 class DepthToSpaceUp(nn.Module):
@@ -183,8 +209,21 @@ class DepthToSpaceUp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C', T st - (st - 1), H sh, W sw)."""
-        skip = self.stride[0] - 1
-        h = depth_to_space(self.conv(x), self.stride)[:, :, skip:]
+        return self.spread(x, self.conv(x), self.stride[0] - 1)
+
+    def spread(self, x: Tensor, h: Tensor, skip: int) -> Tensor:
+        """Input and what the conv made of it at the new resolution, without the first frames."""
+        h = depth_to_space(h, self.stride)[:, :, skip:]
         if self.repeats:
             h = h + depth_to_space(x, self.stride)[:, :, skip:].repeat(1, self.repeats, 1, 1, 1)
         return h
+
+
+def patchify(x: Tensor, size: int) -> Tensor:
+    """(B, C, T, H q, W r) -> (B, C r q, T, H, W): the column within the patch runs slower."""
+    return rearrange(x, "b c t (h q) (w r) -> b (c r q) t h w", q=size, r=size)
+
+
+def unpatchify(x: Tensor, size: int) -> Tensor:
+    """The inverse of `patchify`."""
+    return rearrange(x, "b (c r q) t h w -> b c t (h q) (w r)", q=size, r=size)

@@ -7,6 +7,8 @@ from typing import Any
 
 from kinema.errors import InputError, unknown
 
+BOOKKEEPING = ("_diffusers_version", "_name_or_path")  # of whoever saved them
+
 
 def check_arguments(
     network: str,
@@ -28,7 +30,7 @@ def check_arguments(
     Raises:
         InputError: an argument is unknown or missing, or has a value that we do not know.
     """
-    known = {*needed, *optional, *fixed}
+    known = {*needed, *optional, *fixed, *BOOKKEEPING}
     for name, value in official.items():
         if name not in known:
             raise unknown(f"argument of {network}", name, known)

@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from kinema.nn.dropping import drawn_from, noise_in_use
+
 
 class Checkpointed(nn.Module):
     """A module of blocks, or of modules of blocks, that saves memory in training when it is told.
@@ -38,9 +40,15 @@ class Checkpointed(nn.Module):
 
     def run_block(self, block: nn.Module, *inputs: Any) -> Tensor:
         """What a block returns for these inputs."""
-        if self._checkpointing and self.training:
-            return checkpoint(block, *inputs, use_reentrant=False)
-        return block(*inputs)
+        if not (self._checkpointing and self.training):
+            return block(*inputs)
+        noise = noise_in_use()
+
+        def again(*inputs: Any) -> Tensor:
+            with drawn_from(noise):  # the backward pass lies outside of the caller's block
+                return block(*inputs)
+
+        return checkpoint(again, *inputs, use_reentrant=False)
 
     def through(self, blocks: Iterable[nn.Module], x: Tensor, *context: Any) -> Tensor:
         """x through blocks that are called (x, *context), one after another."""

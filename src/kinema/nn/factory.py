@@ -15,3 +15,12 @@ class Factory(TypedDict, total=False):
 
     device: torch.device | str | None
     dtype: torch.dtype | None
+
+
+def multiplies_bfloat16(device: torch.device | str) -> bool:
+    """Whether a device has instructions for products in bfloat16; without them it is slow."""
+    kind = torch.device(device).type
+    if kind == "cpu":
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return kind == "cuda" and torch.cuda.is_bf16_supported()

@@ -26,12 +26,17 @@ NETWORKS = {
     "00-metrics": "kinema.parity.metrics",
     "05-ltx-video": "kinema.parity.ltx_video",
     "07-video2music": "kinema.parity.video2music",
+    "14-uniformerv2": "kinema.parity.uniformerv2",
     "18-stream": "kinema.parity.stream",
     "25-gr1": "kinema.parity.gr1",
+    "29-iared2": "kinema.parity.ia_red2",
+    "32-zeroi2v": "kinema.parity.zeroi2v",
     "34-svd": "kinema.parity.svd",
     "37-tgans-c": "kinema.parity.tgans_c",
     "51-frozenintime": "kinema.parity.frozen_in_time",
+    "56-tnt": "kinema.parity.tnt",
     "60-base": "kinema.parity.video_unet",
+    "61-cvt": "kinema.parity.cvt",
 }
 
 

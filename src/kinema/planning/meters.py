@@ -9,6 +9,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +35,7 @@ def flops(call: Callable[..., object], *inputs: object) -> int:
         call: a module or any callable.
         inputs: what it is called with.
     """
-    # torch counts no attention on the CPU, so that one network would cost less there.
-    cpu = {
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-    }
-    with FlopCounterMode(display=False, custom_mapping=cpu) as counter:
+    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
         call(*inputs)
     return int(counter.get_total_flops())
 
@@ -51,6 +48,17 @@ def _attention_backward(
     gradient: Shape, q: Shape, k: Shape, v: Shape, *rest: object, **more: object
 ) -> int:
     return int(sdpa_backward_flop_count(gradient, q, k, v))
+
+
+# torch counts no attention on the CPU, so that one network would cost less there.
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+FORMULAS: dict[Any, Callable[..., int]] = FlopCounterMode(
+    display=False, custom_mapping=CPU_ATTENTION
+).flop_registry
+"""{operator: its operations from arguments and result (`out_val`)}."""
 
 
 def latency(call: Callable[[], object], repeats: int) -> float:
@@ -68,6 +76,21 @@ def latency(call: Callable[[], object], repeats: int) -> float:
         if repeat >= WARM_UP:
             seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds)
+
+
+def resident_peak() -> int:
+    """Bytes that this process has had in memory at most.
+
+    Where Linux tells, what its parent had is left out, which the resource usage of a process that
+    was started by another includes.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (peak,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(peak.split()[1])
+    import resource  # there is none on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def saved_activations(call: Callable[..., object], *inputs: object) -> int:

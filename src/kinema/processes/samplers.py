@@ -7,7 +7,8 @@ velocity has no value at 0 is inverted from its lowest positive level. `steps.wa
 every step.
 
 Sources: EDM (arXiv 2206.00364), algorithm 1, for `euler` and `heun`; DPM-Solver++ (arXiv
-2211.01095), algorithm 2, for `dpmpp_2m`.
+2211.01095), algorithm 2, for `dpmpp_2m`; Consistency Models (arXiv 2303.01469), algorithm 1, for
+`renoised`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from kinema.processes.schedules import next_level
 from kinema.processes.steps import Report, Step, StepHook, told
 
 Velocity = Callable[[Tensor, Tensor, int], Tensor]
+Renoise = Callable[[Tensor, Step], Tensor]
 
 
 def euler(
@@ -92,6 +94,34 @@ def dpmpp_2m(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
         if before is not None and ratio > 0:
             target = x0 + (x0 - before[0]) * (h / (2 * before[1]))
         x, before = ratio * x + (1 - ratio) * target, (x0, h)
+        told(Report(step, x, x0))
+    return x
+
+
+def renoised(
+    velocity: Velocity,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    renoise: Renoise,
+    hooks: Sequence[StepHook],
+) -> Tensor:
+    """Goes to the clean state in every step, and from there back to the next level.
+
+    Args:
+        velocity, x, sigmas, hooks: as `euler` takes them.
+        renoise: ``(x0, step) -> x``, the clean state with fresh noise of the level that the step
+            leads to.
+    """
+    for step in _steps(sigmas):
+        time = _time(sigmas, step.index, x)
+        for hook in hooks:
+            x, time = hook.before(x, step), hook.time(time, step)
+        x0 = x - per_sample(time, x) * velocity(x, time, step.index)
+        x_next = renoise(x0, step)
+        for hook in hooks:
+            x_next = hook.after(x, x_next, step)
+        x = x_next
         told(Report(step, x, x0))
     return x
 

@@ -1,4 +1,4 @@
-"""What generators share that are also given frames: pictures at chosen times, clips that go on."""
+"""What generators share that are given frames: pictures, clips that go on or are made anew."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from torch import Tensor
 from kinema.clip import Clip
 from kinema.condition import Conditions
 from kinema.data.clips import split_of
+from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.sample import Text
-from kinema.systems.keyframes import Extension, Keyframe, held_frames
+from kinema.systems.keyframes import Extension, Keyframe, Source, held_frames
 from kinema.systems.system import Job
 from kinema.systems.text_to_video import TextToVideo
+
+STRENGTH = 0.6  # of a clip that is made anew
 
 
 class ImageToVideo(TextToVideo):
@@ -38,14 +41,15 @@ class ImageToVideo(TextToVideo):
         prompts: Sequence[str],
         *,
         keyframes: Sequence[Keyframe] = (),
+        source: Source | None = None,
         noise: Noise,
         sampling: Any,
         negative: str = "",
     ) -> Tensor:
-        """As `TextToVideo.latents`, with frames that are given."""
+        """As `TextToVideo.latents`, with frames that are given, or a clip that is made anew."""
         self.latent_shape(sampling)
         conditions = self.prepare(prompts, negative, sampling, keyframes)
-        return self.sample(conditions, noise, sampling, keyframes)
+        return self.sample(conditions, noise, sampling, keyframes, source)
 
     def prepare(
         self,
@@ -63,12 +67,18 @@ class ImageToVideo(TextToVideo):
         noise: Noise,
         sampling: Any,
         keyframes: Sequence[Keyframe] = (),
+        source: Source | None = None,
     ) -> Tensor:
-        """The latents (B, ...) of a batch whose clips are given some frames."""
+        """The latents (B, ...) of a batch whose clips are given frames, or made from another."""
         raise NotImplementedError
 
-    def extension(self, clip: Clip, sampling: Any) -> Extension:
+    def extension(self, clip: Clip, sampling: Any, *, before: bool = False) -> Extension:
         """A clip to go on from, with as many held frames as it and the new clip have room for.
+
+        Args:
+            clip: at any frame rate and size.
+            sampling: size of the new clip.
+            before: whether the new frames lead up to it.
 
         Raises:
             InputError: the new clip would have no frame of its own.
@@ -76,8 +86,29 @@ class ImageToVideo(TextToVideo):
         if clip.num_frames > 1:  # a picture has no frame rate
             clip = clip.resampled(sampling.fps)
         held = held_frames(clip.num_frames, sampling.num_frames, self.codec_stride[0])
-        sized = clip.covering(sampling.height, sampling.width)
-        return Extension(given=replace(sized, fps=sampling.fps), held=held)
+        given = replace(clip.covering(sampling.height, sampling.width), fps=sampling.fps)
+        return Extension(given=given, held=held, ahead=before * (sampling.num_frames - held))
+
+    def source(self, clip: Clip, sampling: Any, strength: float) -> Source:
+        """A clip to make anew, as long as the new one.
+
+        Args:
+            clip: at any frame rate and size; what is too long is cut off.
+            sampling: length and frame rate of the new clip.
+            strength: see `Source`.
+
+        Raises:
+            InputError: the clip is too short, or the strength out of its range.
+        """
+        clip = clip.resampled(sampling.fps)
+        if clip.num_frames < sampling.num_frames:
+            stride = self.codec_stride[0]
+            fitting = (clip.num_frames - 1) // stride * stride + 1
+            raise InputError(
+                f"the clip gives {clip.num_frames} of the {sampling.num_frames} frames that are to "
+                f"be made at {sampling.fps:g} fps; make at most {fitting}"
+            )
+        return Source(clip=clip[: sampling.num_frames], strength=strength)
 
     @torch.inference_mode()
     def generate(
@@ -89,6 +120,9 @@ class ImageToVideo(TextToVideo):
         seed: int,
         negative: str = "",
         extend: Clip | str | Path | None = None,
+        before: bool = False,
+        video: Clip | str | Path | None = None,
+        strength: float = STRENGTH,
         sampling: Any = None,
         output: Literal["clip", "tensor", "latents"] = "clip",
     ) -> Clip | Tensor:
@@ -102,6 +136,10 @@ class ImageToVideo(TextToVideo):
             extend: a clip, or its file, that goes on. The result begins with it, and frames of
                 `keyframes` are counted from its start; a tensor or latents are of the new clip
                 alone, whose first frames are the last of the given one.
+            before: the new frames lead up to the clip that is extended. The result ends with it; a
+                tensor or latents are of the new clip alone, whose last frames are the first of it.
+            video: a clip, or its file, that is made anew.
+            strength: in (0, 1], how much of `video` becomes new.
 
         Raises:
             InputError: a file cannot be read, or the frames do not fit into the clip.
@@ -112,8 +150,9 @@ class ImageToVideo(TextToVideo):
             given = [Keyframe(clip=_read(image)), *given]
         extension = None
         if extend is not None:
-            extension = self.extension(_read(extend), sampling)
+            extension = self.extension(_read(extend), sampling, before=before)
             given = extension.keyframes(given)
+        source = None if video is None else self.source(_read(video), sampling, strength)
         noise = Noise(0, (seed,))
         latents = self.latents(
             [prompt],
@@ -121,6 +160,7 @@ class ImageToVideo(TextToVideo):
             sampling=sampling,
             negative=negative,
             keyframes=given,
+            source=source,
         )
         made = self.output(latents, noise, sampling, output)
         return extension.joined(made) if extension and isinstance(made, Clip) else made

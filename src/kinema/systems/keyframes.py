@@ -1,5 +1,5 @@
-"""Frames that clips are given: pictures at chosen times, and clips that go on; see
-`image_to_video.py`.
+"""Frames that clips are given: pictures at chosen times, clips that go on or are led up to, clips
+that are made anew; see `image_to_video.py`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class Keyframe:
     """Frames that a clip is to show.
 
     Args:
-        clip: one frame, or, at the start, 1 + k s of them for a codec that makes one latent frame
-            of s frames. The middle that has the proportions of the new clip is taken, and resized.
-        frame: number of the frame of the new clip that the first of them becomes.
+        clip: one frame, or 1 + k s of them for a codec that makes one latent frame of s frames. The
+            middle that has the proportions of the new clip is taken, and resized.
+        frame: number of the frame of the new clip that the first of them becomes; that of several
+            is a multiple of s.
         strength: in (0, 1]; at 1 they are kept as they are, below that they are only followed from
             noise level 1 - strength on.
 
@@ -78,10 +79,10 @@ def check_keyframes(keyframes: Sequence[Keyframe], num_frames: int, stride: int)
             raise InputError(
                 f"a keyframe ends at frame {frames[-1]}; the clip has frames 0 to {num_frames - 1}"
             )
-        if count > 1 and (first or count % stride != 1 % stride):
+        if count > 1 and (first % stride or count % stride != 1 % stride):
             raise InputError(
-                f"{count} frames cannot be given at frame {first}: give a single one, or, at "
-                f"frame 0, a multiple of {stride} plus 1"
+                f"{count} frames cannot be given at frame {first}: give a single one, or, at a "
+                f"frame that {stride} divides, a multiple of {stride} plus 1"
             )
         if taken.intersection(frames):
             raise InputError(f"two keyframes want frame {min(taken.intersection(frames))}")
@@ -110,25 +111,29 @@ def held_frames(available: int, num_frames: int, stride: int) -> int:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Extension:
-    """A clip that goes on.
+    """A clip that goes on, or that is led up to.
 
     Args:
         given: at the frame rate and in the size of the new clip.
-        held: how many of its last frames the new clip starts with.
+        held: how many of its last frames the new clip starts with, or of its first ends with.
+        ahead: how many new frames lead up to it; 0 where they follow it.
     """
 
     given: Clip
     held: int
+    ahead: int = 0
 
     def keyframes(self, others: Sequence[Keyframe]) -> list[Keyframe]:
         """What the new clip is given: the held frames, and keyframes of the whole.
 
         Args:
-            others: their frames are counted from the start of the given clip.
+            others: their frames are counted from the start of the whole.
 
         Raises:
             InputError: one of them lies in the given clip.
         """
+        if self.ahead:
+            return [self._led_up_to(others), *others]
         start = self.given.num_frames - self.held
         for keyframe in others:
             if keyframe.frame < self.given.num_frames:
@@ -139,10 +144,52 @@ class Extension:
         held = Keyframe(clip=Clip(self.given.frames[start:], self.given.fps))
         return [held, *(replace(keyframe, frame=keyframe.frame - start) for keyframe in others)]
 
+    def _led_up_to(self, others: Sequence[Keyframe]) -> Keyframe:
+        for keyframe in others:
+            if keyframe.frame + keyframe.clip.num_frames > self.ahead:
+                raise InputError(
+                    f"a keyframe at frame {keyframe.frame} lies within the clip that is led up to, "
+                    f"which begins at frame {self.ahead}; give one before it"
+                )
+        return Keyframe(clip=Clip(self.given.frames[: self.held], self.given.fps), frame=self.ahead)
+
     def joined(self, made: Clip) -> Clip:
-        """The given clip with its sound, followed by the new frames of another, see `faded`."""
-        new = faded(self.given.frames[-1], made.frames[self.held - 1 :])
-        return Clip(np.concatenate((self.given.frames, new)), made.fps, self.given.sound)
+        """The given clip with its sound, and the new frames of another beside it, see `faded`."""
+        frames, sound = self.given.frames, self.given.sound
+        if not self.ahead:
+            new = faded(frames[-1], made.frames[self.held - 1 :])
+            return Clip(np.concatenate((frames, new)), made.fps, sound)
+        new = faded(frames[0], made.frames[self.ahead :: -1])[::-1]
+        if sound:
+            sound = sound.part(-self.ahead / made.fps, sound.seconds)
+        return Clip(np.concatenate((new, frames)), made.fps, sound)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """A clip that is made anew: sampling begins with it under noise, not with noise alone.
+
+    Args:
+        clip: at the frame rate and of the length of the new clip.
+        strength: in (0, 1], the share of the sampler's steps that are taken: how much becomes new.
+
+    Raises:
+        InputError: the strength is out of its range.
+    """
+
+    clip: Clip
+    strength: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise InputError(
+                f"the strength of a clip that is made anew lies above 0 and at most at 1, "
+                f"not at {self.strength}"
+            )
+
+    def pixels(self, height: int, width: int) -> Tensor:
+        """(3, T, height, width) in [-1, 1], as a codec takes them."""
+        return torch.from_numpy(self.clip.covering(height, width).to_float())
 
 
 def faded(last: np.ndarray, made: np.ndarray) -> np.ndarray:

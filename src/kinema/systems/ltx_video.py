@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,30 +20,30 @@ from torch import Tensor
 from kinema.card import Card, Weights
 from kinema.condition import Conditions, Grid
 from kinema.conditions.encoders import build_text
-from kinema.hooks.hold import Hold
-from kinema.hooks.perturb import attention_values
+from kinema.networks.ltx_latent_upsampler import LatentUpsampler
 from kinema.networks.ltx_transformer import (
     LTXTransformer,
     latent_positions,
-    patchify,
     pixel_positions,
-    unpatchify,
 )
 from kinema.networks.ltx_vae import LTXVAE
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.flow import Flow, LogitNormal
-from kinema.processes.guidance import Term, linear
-from kinema.processes.process import Guidance
-from kinema.systems import ltx_video_given
+from kinema.processes.latent_filters import tone_map
+from kinema.systems import ltx_video_diffusers, ltx_video_given, ltx_video_published
 from kinema.systems.image_to_video import ImageToVideo
-from kinema.systems.keyframes import Keyframe, check_keyframes
+from kinema.systems.keyframes import Keyframe, Source, check_keyframes
 from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling
 from kinema.systems.ltx_video_finetuning import FINETUNE
-from kinema.systems.ltx_video_keyframes import place
+from kinema.systems.ltx_video_keyframes import appended_frames
+from kinema.systems.ltx_video_passes import fitted, read_upsampler, two_passes
 from kinema.systems.ltx_video_presets import PRESETS
+from kinema.systems.ltx_video_sampling import denoise, shifted
 from kinema.systems.ltx_video_training import STAGES
+from kinema.systems.ltx_video_versions import VERSIONS
 from kinema.systems.model import Part
+from kinema.systems.published import Published
 from kinema.weights.lora import Layout
 from kinema.weights.maps import ltx_transformer
 
@@ -63,9 +64,12 @@ CARD = Card(
         "by recorded cases: transformer, rotary table, skip modes, VAE 0.9.0, 0.9.1 and 0.9.5, "
         "latent upsampler, schedules, Euler, guidance, masked denoising, latent filters",
         "parameter counts and checkpoint names of every published version",
+        "what each version is sampled with: the authors' configs/*.yaml",
+        "every mode of sampling against diffusers' pipelines, with equal weights and noise",
     ),
     inferred=(
         "that the timed decoder of 0.9.1 is the paper's denoising decoder",
+        "that noise levels are linear-quadratic from 0.9.5 on: the tables of 13B lie on them",
         "training: the paper's text; its times are those of the authors' trainer of LTX-2",
     ),
     deviations=(
@@ -94,11 +98,13 @@ class LTXVideo(ImageToVideo):
         "transformer.": Layout("transformer", ltx_transformer.DIFFUSERS),
         "diffusion_model.": Layout("transformer", ltx_transformer.OFFICIAL),
     }
+    PUBLISHED = Published(VERSIONS, ltx_video_published.read, ltx_video_diffusers.write)
     STILLS = ltx_video_given.STILLS
     config: LTXVideoConfig
     text = Part(build_text)
     transformer = Part(LTXTransformer)
     codec = Part(LTXVAE)
+    upsampler: LatentUpsampler | None = None  # between two passes; see `load_upsampler`
 
     @property
     def process(self) -> Flow:
@@ -117,7 +123,8 @@ class LTXVideo(ImageToVideo):
         Keyframes after the first frame are appended as tokens of their own.
         """
         check_keyframes(keyframes, sampling.num_frames, self.codec.stride[0])
-        stills = [keyframe.frame for keyframe in keyframes if keyframe.frame]
+        causal = self.config.causal_positions
+        stills = appended_frames(keyframes, self.codec.stride, causal=causal)
         size = self.latent_shape(sampling)[1:]
         ids = self.text.ids([*prompts, *([negative] * len(prompts))]).to(self.device)
         given, null = self.text(ids).chunk(2)
@@ -146,26 +153,37 @@ class LTXVideo(ImageToVideo):
         """Latents of clips, and of single frames; see `ltx_video_given.encode`."""
         return ltx_video_given.encode(self, clips, samples)
 
-    def guidance(self, sampling: Sampling) -> Guidance:
-        """Classifier-free and spatio-temporal guidance with rescaling."""
-        rows = torch.ones(1, dtype=torch.bool)  # all
-        sites = {f"transformer_blocks.{i}.attn1": rows for i in sampling.perturbed_blocks}
-        terms = (
-            Term(weight=sampling.guidance - 1, drop=("text",)),
-            Term(weight=sampling.perturbed, within=partial(attention_values, sites)),
+    def load_upsampler(self, path: str | Path) -> None:
+        """Loads the latent upsampler that two passes need, from a published file.
+
+        Raises:
+            InputError: the file holds none for this model.
+        """
+        channels = self.codec.channels
+        self.upsampler = read_upsampler(
+            path, channels=channels, device=self.device, dtype=self.dtype
         )
-        return linear(terms, rescale=sampling.rescale)
 
     def sigmas(self, steps: int, num_tokens: int, terminal: float) -> Tensor:
         """Noise levels (steps + 1,): shifted by the tokens, stretched to the terminal, then 0."""
-        shifted = schedules.shift(schedules.linear(steps), self.config.shift.at(num_tokens))
-        if steps > 1:
-            shifted = schedules.stretch_to_terminal(shifted, terminal)
-        return schedules.with_zero(shifted)
+        return schedules.with_zero(shifted(steps, self.config.shift, num_tokens, terminal))
 
     def latent_shape(self, sampling: Sampling) -> tuple[int, int, int, int]:
         """(C, t, h, w); raises InputError if the codec cannot take clips of this size."""
-        return self.codec.latent_shape(sampling.num_frames, sampling.height, sampling.width)
+        last = sampling.passes(self.codec.stride)[-1]
+        return self.codec.latent_shape(last.num_frames, last.height, last.width)
+
+    @torch.inference_mode()
+    def latents(
+        self,
+        prompts: Sequence[str],
+        *,
+        sampling: Sampling,
+        **given: Any,
+    ) -> Tensor:
+        """As of any `ImageToVideo`, in one pass or two."""
+        make = super().latents if sampling.second is None else partial(two_passes, self)
+        return make(prompts, sampling=sampling, **given)
 
     def sample(
         self,
@@ -173,38 +191,28 @@ class LTXVideo(ImageToVideo):
         noise: Noise,
         sampling: Sampling,
         keyframes: Sequence[Keyframe] = (),
+        source: Source | None = None,
     ) -> Tensor:
-        """Normalized latents (B, C, t, h, w).
-
-        Keyframes at the start replace what is there, others are appended and cut off in the end.
-        """
-        channels, *size = self.latent_shape(sampling)
-        x = patchify(self.process.start((len(noise), channels, *size), noise))
-        x = x.to(next(self.transformer.parameters()))  # its device and type
-        num_tokens, hooks = x.shape[1], []
-        if keyframes:
-            x, strength = place(self, x, keyframes, sampling, noise)
-            fresh = sampling.keyframe_noise
-            hooks = [Hold(given=x, strength=strength, noise=noise, noise_scale=fresh)]
-        tokens = self.process.sample(
-            self.transformer,
-            x,
-            self.sigmas(sampling.steps, num_tokens, sampling.terminal),
-            conditions=conditions,
-            guidance=self.guidance(sampling),
-            hooks=hooks,
-        )
-        return unpatchify(tokens[:, :num_tokens], *size[1:])
+        """Normalized latents (B, C, t, h, w), from noise or from a clip under noise."""
+        if source is None:
+            return denoise(self, conditions, noise, sampling, keyframes, start=None)
+        pixels = source.pixels(sampling.height, sampling.width).to(self.device, self.dtype)
+        start = self.codec.encode(pixels[None]).expand(len(noise), -1, -1, -1, -1)
+        later = sampling.from_clip(source.strength)
+        return denoise(self, conditions, noise, later, keyframes, start=start)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, *, noise: Noise, sampling: Sampling) -> Tensor:
         """Clips (B, 3, T, H, W), about [-1, 1]; a timed decoder does the last denoising step."""
-        if not self.config.codec.timestep_conditioning:
-            return self.codec.decode(latents)
-        level = sampling.decode_noise
-        fresh = noise.normal(latents.shape, "decode").to(latents)
-        time = torch.full((len(latents),), sampling.decode_time, device=latents.device)
-        return self.codec.decode((1 - level) * latents + level * fresh, time=time)
+        time = None
+        if self.config.codec.timestep_conditioning:
+            level = sampling.decode_noise
+            fresh = noise.normal(latents.shape, "decode").to(latents)
+            latents = (1 - level) * latents + level * fresh
+            time = torch.full((len(latents),), sampling.decode_time, device=latents.device)
+        latents = tone_map(latents, sampling.passes(self.codec.stride)[-1].tone_map)
+        clips = self.codec.decode(latents, time=time)
+        return fitted(clips, sampling.height, sampling.width)
 
 
 SYSTEM = LTXVideo

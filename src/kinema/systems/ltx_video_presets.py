@@ -5,20 +5,15 @@ Paper, code and licence: see `ltx_video.py`. Sizes are ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.ltx_vae_config import BlockConfig, LTXVAEConfig
 from kinema.networks.word_encoder import WordEncoderConfig
 from kinema.processes.schedules import TokenShift
-from kinema.systems.ltx_video_config import (
-    LTXVideoConfig,
-    Sampling,
-    full,
-    full_0_9_1,
-    full_0_9_5,
-    full_13b,
-)
+from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling, full
+from kinema.systems.ltx_video_versions import VERSIONS
 from kinema.worlds import shapes as shapes_world
 
 WORDS = WordEncoderConfig(
@@ -133,7 +128,8 @@ def nano() -> LTXVideoConfig:
     )
 
 
-PRESETS = {
-    preset.__name__: preset
-    for preset in (full, full_0_9_1, full_0_9_5, full_13b, shapes, tiny, nano)
+PRESETS: dict[str, Callable[[], LTXVideoConfig]] = {
+    "full": full,
+    **VERSIONS,
+    **{preset.__name__: preset for preset in (shapes, tiny, nano)},
 }

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from kinema.config import config
 from kinema.errors import InputError
+from kinema.systems.ltx_video_versions import VERSIONS
 from kinema.training.denoising import TextRecipe
 from kinema.training.recipe import Recipe
 from kinema.training.vae_gan import VAEGANWeights
 
-PUBLISHED = ("full", "full_0_9_1", "full_0_9_5", "full_13b")
+PUBLISHED = ("full", *VERSIONS)
 
 
 @config

@@ -7,7 +7,8 @@ the metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
@@ -16,11 +17,14 @@ from torch import Tensor, nn
 
 from kinema.config import from_dict, to_dict
 from kinema.errors import InputError
+from kinema.nn.factory import multiplies_bfloat16
+from kinema.systems.published import Published, opened
 from kinema.systems.system import System
 from kinema.training.stage import Stage
 from kinema.weights import lora
-from kinema.weights.files import building, load_tensors, open_checkpoint, save
+from kinema.weights.files import building, load_tensors, save
 from kinema.weights.keymap import KeyMap
+from kinema.weights.layouts import SHARD, stored
 
 N = TypeVar("N")
 
@@ -46,15 +50,6 @@ class Part(Generic[N]):
         return self if model is None else cast(N, model.parts[self.role])
 
 
-def multiplies_bfloat16(device: torch.device | str) -> bool:
-    """Whether a device has instructions for products in bfloat16; without them it is slow."""
-    kind = torch.device(device).type
-    if kind == "cpu":
-        able = torch.cpu.get_capabilities()
-        return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return kind == "cuda" and torch.cuda.is_bf16_supported()
-
-
 class Model(System):
     """A system that has networks.
 
@@ -71,6 +66,8 @@ class Model(System):
     """How many frames of each clip `encoded` keeps beside its latents."""
     LORA: ClassVar[Mapping[str, lora.Layout]] = {}
     """{prefix of the names in a file of low-rank adapters: whose layers they are}."""
+    PUBLISHED: ClassVar[Published | None] = None
+    """How others publish it, where we read and write that."""
 
     def __init_subclass__(cls) -> None:
         cls.PARTS = {role: part for role, part in vars(cls).items() if isinstance(part, Part)}
@@ -107,21 +104,23 @@ class Model(System):
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
+        preset: str | None = None,
+        text_encoder: str | None = None,
     ) -> Self:
-        """Builds the model that a file holds and loads its weights, tensor by tensor.
+        """Builds the model that a checkpoint holds and loads its weights, tensor by tensor.
 
         Args:
-            path: a file that `save_pretrained` or a training wrote.
+            path: a file that `save_pretrained` or a training wrote, or of those who publish it.
             device: where to put the networks.
             dtype: of the weights in memory; unless told otherwise that of the stored ones where the
                 device multiplies in it, else float32.
+            preset: the published version that it is, where it does not tell itself.
+            text_encoder: folder of the text encoder, where it is not with the checkpoint.
 
         Raises:
             InputError: the file is damaged, or belongs to another system.
         """
-        checkpoint = open_checkpoint(path)
-        if checkpoint.metadata.get("system") != cls.CARD.name or checkpoint.config is None:
-            raise InputError(f"{path} holds no {cls.CARD.name} model")
+        checkpoint = opened(cls, Path(path), preset, text_encoder)
         if checkpoint.metadata.get("dtype") == "bfloat16" and multiplies_bfloat16(device):
             dtype = dtype or torch.bfloat16
         with building(checkpoint):
@@ -141,15 +140,31 @@ class Model(System):
             dtype: of the stored weights; as they are unless told otherwise.
             overwrite: whether an existing file is replaced.
         """
-        tensors = {
-            name: self._stored(value, dtype) for name, value in self.parts.state_dict().items()
-        }
+        state = self.parts.state_dict()
+        tensors = {name: stored(value, dtype) for name, value in state.items()}
         metadata = {
             "system": self.CARD.name,
             "config": json.dumps(to_dict(self.config), sort_keys=True),
             "dtype": str(dtype or self.dtype).removeprefix("torch."),
         }
         save(path, tensors, metadata, overwrite=overwrite)
+
+    def save_diffusers(
+        self, folder: str | Path, *, dtype: torch.dtype | None = None, shard_bytes: int = SHARD
+    ) -> None:
+        """Writes a folder of diffusers, which its pipelines load.
+
+        Args:
+            folder: must not exist, or be empty.
+            dtype: of the stored weights; as they are unless told otherwise.
+            shard_bytes: of a file at most.
+
+        Raises:
+            InputError: diffusers has no such model, or the folder cannot be written.
+        """
+        if self.PUBLISHED is None:
+            raise InputError(f"{self.CARD.name} is not written in the layout of diffusers")
+        self.PUBLISHED.write(self, Path(folder), dtype, shard_bytes)
 
     def start_from(self, other: Model, roles: tuple[str, ...]) -> None:
         """Copies the networks of some roles from another model of the same sizes (a warm start).
@@ -158,6 +173,8 @@ class Model(System):
             InputError: a network of the other model has other sizes.
         """
         for role in roles:
+            if not self.parts[role].state_dict():
+                continue  # its weights lie in a folder, which the configuration names
             if getattr(self.config, role) != getattr(other.config, role):
                 raise InputError(f"cannot start from a {role} of another size; use the same preset")
             self.parts[role].load_state_dict(other.parts[role].state_dict())
@@ -207,12 +224,24 @@ class Model(System):
         Raises:
             InputError: the file is none of adapters of this model, or this model takes none.
         """
+        read = self._read_lora(path)
+        lora.merge(self.parts, read, scale=scale, where=str(path))
+
+    @contextmanager
+    def adapted(self, path: str | Path, *, scale: float) -> Iterator[None]:
+        """`merge_lora` for the time of a block; then the weights are the old ones bit for bit."""
+        read = self._read_lora(path)
+        with lora.merged(self.parts, read, scale=scale, where=str(path)):
+            yield
+
+    def _read_lora(self, path: str | Path) -> lora.LoRA:
+        """The adapters of a file, after its words were learned."""
         if not self.LORA:
             raise InputError(f"{self.CARD.name} takes no low-rank adapters")
         read = lora.read(path, self.LORA)
-        lora.merge(self.parts, read, scale=scale, where=str(path))
         if read.words:
             self.learn_words(read.words)
+        return read
 
     def save_lora(self, path: str | Path, *, overwrite: bool) -> None:
         """Writes the adapters that were trained beside the weights, in the layout of diffusers.
@@ -228,7 +257,3 @@ class Model(System):
         """The adapters by their names in a file, and the words that were learned with them."""
         state = self.parts.state_dict()
         return {name: value for name, value in state.items() if ".lora_" in name}, ()
-
-    @staticmethod
-    def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:
-        return value if dtype is None or not value.is_floating_point() else value.to(dtype)

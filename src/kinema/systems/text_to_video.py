@@ -19,6 +19,8 @@ from kinema.systems.model import Model
 from kinema.systems.system import Job
 from kinema.weights import lora
 
+EXAMPLE = "a small red circle moves left on a navy background"
+
 
 class TextToVideo(Model):
     """A model that makes clips from prompts; `kinema generate` serves any of them.
@@ -94,6 +96,12 @@ class TextToVideo(Model):
         latents = self.latents([prompt], noise=noise, sampling=sampling, negative=negative)
         return self.output(latents, noise, sampling, output)
 
+    def rehearse(self, sampling: Any) -> None:
+        """Makes one clip, up to its pixels: what `kinema plan` counts on the meta device."""
+        noise = Noise(0, (0,))
+        latents = self.latents([EXAMPLE], noise=noise, sampling=sampling)
+        self.decode(latents, noise=noise, sampling=sampling)
+
     def output(
         self,
         latents: Tensor,
@@ -129,4 +137,4 @@ class TextToVideo(Model):
 
     def example(self, job: str, folder: Path) -> dict[str, Any]:
         """A prompt of the world `shapes`."""
-        return {"prompt": Text("a small red circle moves left on a navy background")}
+        return {"prompt": Text(EXAMPLE)}

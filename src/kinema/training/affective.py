@@ -35,6 +35,8 @@ class AffectiveObjective(Objective):
         chord_weight: w.
     """
 
+    equal_calls = True
+
     def __init__(self, network: AffectiveMusicTransformer, *, chord_weight: float) -> None:
         super().__init__()
         self.network, self.chord_weight = network, chord_weight

@@ -25,6 +25,8 @@ class CaptionAutoencoder(Objective):
     A batch holds ``captions``, several for each row.
     """
 
+    equal_calls = True
+
     def __init__(self, text: LSTMText) -> None:
         super().__init__()
         self.text, self.decoder = text, CaptionDecoder(text.config)

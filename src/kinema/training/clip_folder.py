@@ -133,7 +133,7 @@ def encode_folder(
         except InputError as error:
             broken.append(str(error))
     _report(broken, len(planned), skip_broken=skip_broken)
-    begun = any(run.glob(checkpoint.PATTERN)) and folder_latents.is_written(into)
+    begun = bool(checkpoint.paths(run)) and folder_latents.is_written(into)
     if begun and (change := folder_latents.difference(into, planned)):
         raise InputError(f"{change} since the run in {run} began; use another --output")
     LOGGER.info("%s", described(planned, fps))

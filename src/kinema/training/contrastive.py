@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kinema.metrics.retrieval import ranks, recall, summary
 from kinema.noise import Noise
+from kinema.training.distributed import gathered
 from kinema.training.objective import Batch, Logs, Objective
 
 NORM_EPS = 1e-8
@@ -66,6 +67,8 @@ class ContrastiveObjective(Objective):
     """
 
     couples_batch = "every other row of the batch is a negative"
+    gathers_rows = True
+    equal_calls = True
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ class ContrastiveObjective(Objective):
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """The loss of one batch, and how many texts find their clip in it."""
-        similarity = cosines(*self.embed(batch, noise))
+        similarity = cosines(*map(gathered, self.embed(batch, noise)))
         loss = norm_softmax(similarity, temperature=self.temperature)
         found = recall(ranks_of_diagonal(similarity.detach()), 1)
         return loss, {"loss": loss.detach(), "R@1": found}

@@ -28,6 +28,8 @@ class CurveObjective(Objective):
         feature_drop: share of the features that are set to 0 in training.
     """
 
+    equal_calls = True
+
     def __init__(
         self, network: BiGRURegressor, *, names: tuple[str, ...], feature_drop: float
     ) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from kinema.training.distributed import local
+
 
 class EMA:
     """Averages the named parameters of a module; decays by min(d, (1 + n) / (10 + n)) in update n.
@@ -31,7 +33,7 @@ class EMA:
         weight = 1 - min(self.decay, (1 + n) / (10 + n))
         for name, parameter in module.named_parameters():
             if name in self.average:
-                self.average[name].lerp_(parameter.detach(), weight)
+                local(self.average[name]).lerp_(local(parameter.detach()), weight)
         self.average["updates"] += 1
 
     @contextlib.contextmanager

@@ -69,6 +69,8 @@ class FramePrediction(Objective):
         ahead, patch_size: see `frames_ahead`.
     """
 
+    equal_calls = True
+
     def __init__(
         self,
         networks: Mapping[str, nn.Module],
@@ -116,6 +118,8 @@ class Imitation(Objective):
         weights: of the terms.
         ahead, patch_size: see `frames_ahead`.
     """
+
+    equal_calls = True
 
     def __init__(
         self,

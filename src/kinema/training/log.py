@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kinema.files import write_text
+from kinema.errors import InputError
+from kinema.files import parse_json, write_text
 
 
 class StepBar:
@@ -55,20 +57,24 @@ class Log:
     """Writes `log.jsonl` (losses with all their digits) and TensorBoard events; shows progress.
 
     Progress and messages go to stderr. TensorBoard is optional: without it no events are written,
-    and that is said. Lines at or after `start` are cut off first: they belong to steps that a
-    killed run did not save.
+    and that is said. What follows the first line at or after `start` is cut off first, whatever it
+    is: it belongs to steps that a killed run did not save.
 
     Args:
         folder: where the log goes.
         start: the step that comes next.
         total: the steps of the whole run.
+
+    Raises:
+        InputError: a line before that is damaged, or the log cannot be written.
     """
 
     def __init__(self, folder: Path, *, start: int, total: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "sheets").mkdir(exist_ok=True)
         path = folder / "log.jsonl"
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < start]
+        lines = _lines(path) if path.exists() else iter(())
+        kept = [line for line, _ in takewhile(lambda pair: pair[1]["step"] < start, lines)]
         write_text(path, "".join(f"{line}\n" for line in kept), overwrite=True)
         self._bar = StepBar(start=start, total=total)
         self._file = path.open("a", encoding="utf-8", buffering=1)
@@ -120,14 +126,27 @@ def _board(folder: Path, start: int, console: Console) -> Any:
     return SummaryWriter(str(folder), purge_step=start)
 
 
-def _whole_lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return lines[:-1]  # what follows the last newline was cut by a kill
-
-
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `log.jsonl`."""
-    with (folder / "log.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """The lines of a run's `log.jsonl`; a last one that was cut by a kill is passed over.
+
+    Raises:
+        InputError: there is no log, or a line of it is damaged.
+    """
+    return [values for _, values in _lines(folder / "log.jsonl")]
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each whole line with what it says; what follows the last newline was cut by a kill."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            text = line.decode()
+            values = parse_json(text, "the line")
+            if not isinstance(values, dict) or type(values.get("step")) is not int:
+                raise InputError("the line has no step")
+        except (UnicodeDecodeError, InputError) as error:
+            raise InputError(f"{path} line {number} is damaged ({error}); delete it") from None
+        yield text, values

@@ -2,7 +2,8 @@
 
 On the codec of the shapes model the loss fell far faster per step than with AdamW in short trials
 (docs/lab-book.md says how they were made). torch.optim.Muon takes matrices
-only; kernels of convolutions are matrices here too, (out channels, in channels x kernel).
+only; kernels of convolutions are matrices here too, (out channels, in channels x kernel). Several
+processes orthogonalize the whole matrix, each for itself, and keep their shares.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from kinema.training.distributed import share, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration
 ITERATIONS = 5
@@ -72,7 +75,7 @@ class Muon(torch.optim.Optimizer):
         momentum.lerp_(gradient, 0.05)
         direction = gradient.lerp(momentum, 0.95).flatten(1)
         scale = 0.2 * max(direction.shape) ** 0.5
-        update = orthogonalized(direction).view_as(parameter)
+        update = share(orthogonalized(whole(direction)).view(parameter.shape), parameter)
         parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(
             update, alpha=-group["lr"] * scale
         )

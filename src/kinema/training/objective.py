@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,6 +27,13 @@ class Objective(nn.Module):
     """{player: patterns of the names of the parameters that it trains}"""
     couples_batch: str = ""
     """Why rows of a batch cannot be split into micro-batches; empty if they can."""
+    gathers_rows: bool = False
+    """Whether `loss` gathers the rows that it couples, so that several processes may hold them."""
+    equal_calls: bool = False
+    """Whether batches of equally many rows call the networks equally often, whatever is in them."""
+
+    rates: Mapping[str, float] = MappingProxyType({})
+    """{name of a parameter: factor of its learning rate}; 1 where there is none."""
 
     def turns(self, step: int) -> tuple[str, ...]:
         """The players that move in this step."""

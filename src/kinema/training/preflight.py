@@ -5,6 +5,7 @@ cost of the whole is told.
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import statistics
 import sys
@@ -17,9 +18,11 @@ from torch import Tensor
 
 from kinema.data.batches import Source
 from kinema.errors import InputError
+from kinema.training import distributed
+from kinema.training.distributed import local
 from kinema.training.objective import Objective
 from kinema.training.recipe import Recipe
-from kinema.training.trainer import Trainer
+from kinema.training.trainer import Trainer, check_split
 
 LOGGER = logging.getLogger(__name__)
 STEPS = 24
@@ -64,6 +67,8 @@ def check(
 ) -> Cost:
     """Trains a copy for a few steps on one small batch, without touching the objective.
 
+    Several processes train it together, as they will in the run.
+
     Noise and turns are those of the run's last step, so that every player which ever joins the
     game moves. A player without a turn in that step is not checked. The loss need
     only fall: how far in so few steps is a matter of the learning rate, and since the noise is
@@ -73,13 +78,15 @@ def check(
         dead: {pattern of parameter names: reason} that may stay without gradient.
 
     Raises:
-        InputError: a trained tensor receives no gradient, or the first player's loss does not fall.
+        InputError: a trained tensor receives no gradient, or the first player's loss does not fall;
+            or batches cannot be split as the recipe asks.
     """
-    size = min(SAMPLES, recipe.batch_size)
-    batch = source(tuple(range(size)))
+    check_split(objective, recipe)
+    size = min(max(SAMPLES, distributed.count()), recipe.batch_size)
+    drawn = functools.cache(source)
     trainer = Trainer(
         copy.deepcopy(objective),
-        lambda _: batch,
+        lambda samples: drawn(tuple(sample % size for sample in samples)),
         replace(recipe, batch_size=size, accumulate=1, warmup=1, decay=0.0),
         seed=0,
         device=device,
@@ -96,11 +103,12 @@ def check(
         for name, parameter in trainer.players[player].items():
             # The names that hear from it are struck off; a gradient of zeros does not count.
             def strike(parameter: Tensor, name: str = name) -> None:
-                if parameter.grad is not None and parameter.grad.any():
+                if parameter.grad is not None and local(parameter.grad).any():
                     silent.discard(name)
 
             parameter.register_post_accumulate_grad_hook(strike)
     losses = [trainer.train_step()[f"{turns[0]}/loss"] for _ in range(STEPS)]
+    silent = set.intersection(*distributed.of_all(silent))
     if silent:
         raise InputError(
             f"{len(silent)} trained tensors receive no gradient: {', '.join(sorted(silent)[:5])}"

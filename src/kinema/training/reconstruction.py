@@ -26,6 +26,8 @@ class Reconstruction(Objective):
         kl: weight of the KL, in nats per latent value.
     """
 
+    equal_calls = True
+
     def __init__(self, codec: VideoVAE, *, kl: float) -> None:
         super().__init__()
         self.codec, self.kl = codec, kl

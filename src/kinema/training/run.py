@@ -1,4 +1,7 @@
-"""Runs: a training in a folder. A killed run resumes to the same losses, exactly."""
+"""Runs: a training in a folder. A killed run resumes to the same losses, exactly.
+
+With another number of processes it resumes to the same losses up to rounding.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from kinema.config import to_dict
 from kinema.errors import InputError
 from kinema.files import alone
 from kinema.noise import Noise
-from kinema.training import checkpoint
+from kinema.training import checkpoint, distributed
+from kinema.training.distributed import by_first
 from kinema.training.log import Log
-from kinema.training.objective import Batch
+from kinema.training.objective import Batch, Objective
 from kinema.training.trainer import Trainer
 
 HELD_OUT_SEED = 1_000_003
@@ -28,6 +32,8 @@ class Stopped(Exception):  # noqa: N818 (nothing went wrong: the run was asked t
 
 class Run:
     """A training whose folder holds all that is known about it.
+
+    Of several processes the first writes, reports and draws; each has a run in the same folder.
 
     Args:
         trainer: as it stands at the first step, or at that of a checkpoint.
@@ -51,31 +57,45 @@ class Run:
             InputError: another process trains in the folder.
         """
         trainer, recipe, stop = self.trainer, self.trainer.recipe, StopSignal()
-        with (
-            alone(self.folder),
-            Log(self.folder, start=trainer.step, total=recipe.steps) as log,
-            stop.caught(),
-        ):
+        with contextlib.ExitStack() as opened:
+            by_first(lambda: opened.enter_context(alone(self.folder)))
+            log = by_first(
+                lambda: opened.enter_context(
+                    Log(self.folder, start=trainer.step, total=recipe.steps)
+                )
+            )
+            opened.enter_context(stop.caught())
             while trainer.step < recipe.steps:
-                log.write(trainer.step, trainer.train_step())
+                values = trainer.train_step()
+                if log is not None:
+                    log.write(trainer.step, values)
                 trainer.step += 1
                 last = trainer.step == recipe.steps
                 if last or trainer.step % recipe.report_every == 0:
                     self.report(log)
-                if last or stop.asked or trainer.step % recipe.save_every == 0:
+                asked = any(distributed.of_all(stop.asked))
+                if last or asked or trainer.step % recipe.save_every == 0:
                     self.save()
-                if stop.asked and not last:
+                if asked and not last:
                     raise Stopped(f"stopped at step {trainer.step}; saved in {self.folder}")
 
-    def report(self, log: Log) -> None:
-        """Held-out numbers and a sample sheet with the averaged weights."""
+    def report(self, log: Log | None) -> None:
+        """Held-out numbers and a sample sheet with the averaged weights.
+
+        Args:
+            log: that of the first process.
+        """
+        with self.trainer.averaged() as averaged, torch.no_grad():
+            by_first(lambda: self._report(averaged, log))
+
+    def _report(self, averaged: Objective, log: Log | None) -> None:
+        assert log is not None, "the first process has the log"
         trainer = self.trainer
         noise = Noise(HELD_OUT_SEED, tuple(range(trainer.recipe.held_out)))
-        with trainer.averaged(), torch.no_grad():
-            with trainer.autocast():
-                logs = trainer.objective.held_out(self.held_out, noise)
-            log.report(trainer.step, {f"held_out/{k}": float(v) for k, v in logs.items()})
-            self.sheet(self.folder / "sheets" / f"step-{trainer.step:08d}.png")
+        with trainer.autocast():
+            logs = averaged.held_out(self.held_out, noise)
+        log.report(trainer.step, {f"held_out/{k}": float(v) for k, v in logs.items()})
+        self.sheet(self.folder / "sheets" / f"step-{trainer.step:08d}.png")
 
     def save(self) -> None:
         """Writes a checkpoint of everything; of the others only the one before it is kept.
@@ -85,9 +105,8 @@ class Run:
         """
         trainer = self.trainer
         values = {"step": trainer.step, "seed": trainer.seed, "recipe": to_dict(trainer.recipe)}
-        path = checkpoint.path_of(self.folder, trainer.step)
-        checkpoint.save(path, trainer.state(), values)
-        checkpoint.keep(self.folder, {path, self.saved or path})
+        path = checkpoint.write(self.folder, trainer.step, trainer.state(), values)
+        by_first(lambda: checkpoint.keep(self.folder, {path, self.saved or path}))
         self.saved = path
 
     def resume(self) -> bool:
@@ -100,8 +119,7 @@ class Run:
         found = checkpoint.latest(self.folder)
         if found is None:
             return False
-        tensors, values = found
-        trainer = self.trainer
+        trainer, values = self.trainer, found.values
         mine = {**to_dict(trainer.recipe), "seed": trainer.seed}
         for name, old in (values["recipe"] | {"seed": values["seed"]}).items():
             if name not in mine and not old:
@@ -117,12 +135,12 @@ class Run:
                 f"{trainer.recipe.steps}; use another --output"
             )
         try:
-            trainer.load_state(tensors)
+            trainer.load_state(found.read(trainer.room))
         except RuntimeError as error:
             raise InputError(
                 f"the run in {self.folder} trains another model; use another --output"
             ) from error
-        trainer.step, self.saved = values["step"], checkpoint.path_of(self.folder, values["step"])
+        trainer.step, self.saved = values["step"], found.path
         return True
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kinema.data.batches import Source
 from kinema.errors import InputError, unknown
-from kinema.training import preflight
+from kinema.training import checkpoint, distributed, preflight
 from kinema.training.objective import Batch, Objective
 from kinema.training.recipe import Recipe
 from kinema.training.run import Run
@@ -66,6 +66,9 @@ class Stage:
     def __post_init__(self) -> None:
         assert bool(self.worlds) != bool(self.latents_of), "a stage reads worlds or latents"
 
+    def adapt(self, system: Any, named: str | None) -> None:
+        """Changes the networks as the data asks, in every process; most stages ask nothing."""
+
     def read(self, system: Any, recipe: Recipe, named: str | None) -> Data:
         """The data that the user named; those of the stage's first world if None.
 
@@ -96,7 +99,8 @@ def train(
     """Runs a stage to its end, or goes on where the run in `folder` stands.
 
     Before a new run, a copy is trained for a few steps to see that it can learn and what the run
-    will cost, which is logged. The system holds the averaged weights afterwards.
+    will cost, which is logged. The system holds the averaged weights afterwards; of several
+    processes (`distributed.joined`) that of the first does, and the others hold nothing.
 
     Args:
         system: its networks are trained in place.
@@ -112,9 +116,16 @@ def train(
             finite, or a file cannot be written.
         Stopped: a signal asked to stop; the run can be resumed.
     """
-    named = stage.prepare(system, recipe, data, folder)
+    named = distributed.told(
+        distributed.by_first(lambda: stage.prepare(system, recipe, data, folder))
+    )
+    stage.adapt(system, named)
     objective = stage.objective(system, recipe)
     source, held_out = stage.read(system, recipe, named)
+    begun = bool(checkpoint.paths(folder))
+    if not begun:
+        cost = preflight.check(objective, source, recipe, dead=system.CARD.dead, device=device)
+        LOGGER.info("%s; all goes to %s", cost.told(recipe), folder)
     trainer = Trainer(objective, source, recipe, seed=seed, device=device)
     run = Run(
         trainer,
@@ -122,8 +133,7 @@ def train(
         held_out=held_out,
         sheet=lambda path: stage.sheet(system, held_out, path),
     )
-    if not run.resume():
-        cost = preflight.check(objective, source, recipe, dead=system.CARD.dead, device=device)
-        LOGGER.info("%s; all goes to %s", cost.told(recipe), folder)
+    if begun:
+        run.resume()
     run.train()
     trainer.finish()

@@ -20,6 +20,7 @@ from kinema.config import config
 from kinema.networks.ltx_vae import LTXVAE
 from kinema.nn.wavelets import haar_3d
 from kinema.noise import Noise
+from kinema.training.distributed import gathered
 from kinema.training.objective import Batch, Logs, Objective
 from kinema.training.reconstruction import divergence, draw, of_gray, psnr
 
@@ -76,6 +77,8 @@ class VAEGAN(Objective):
 
     A batch holds ``clips`` (B, 3, T, H, W) in [-1, 1].
     """
+
+    equal_calls = True
 
     def __init__(self, codec: LTXVAE, weights: VAEGANWeights) -> None:
         super().__init__()
@@ -136,7 +139,7 @@ class VAEGAN(Objective):
         """Moves the statistics that normalize the latents towards those of this batch."""
         if not self.training:
             return
-        deviation, average = torch.std_mean(mean, dim=(0, 2, 3, 4))
+        deviation, average = torch.std_mean(gathered(mean), dim=(0, 2, 3, 4))
         self.codec.mean_of_means.lerp_(average, STATISTICS_RATE)
         self.codec.std_of_means.lerp_(deviation, STATISTICS_RATE)
 

@@ -47,6 +47,7 @@ class Studio:
             raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
         self.maker = Maker(
             model,
+            text_encoder=None,
             device="cpu",
             dtype="float32",
             threads=None,

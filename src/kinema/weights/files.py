@@ -13,12 +13,11 @@ import functools
 import json
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -27,6 +26,7 @@ from kinema.files import atomic, parse_json
 from kinema.media.arrays import check_members
 from kinema.weights.keymap import KeyMap, Lazy, compare
 from kinema.weights.manifests import shapes_of
+from kinema.weights.tensor_reader import DTYPES, open_tensors
 
 T = TypeVar("T")
 
@@ -34,21 +34,8 @@ PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pickle")
 # Where training scripts put the tensors when they pickle more than tensors.
 NESTS = ("state_dict", "model", "module")
 
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 SPARE = 4  # as many parameters may be made for each that is kept
-
-# Names of the safetensors format.
-DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +67,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise InputError(f"no such file or folder: {path}")
     if path.suffix == ".safetensors":
-        tensors, metadata = _open_safetensors(path)
+        tensors, metadata = open_tensors(path)
         config = None
         if "config" in metadata:
             config = _json(metadata["config"], f"the metadata entry 'config' of {path}")
@@ -128,7 +115,7 @@ def load_tensors(
             f"{fits or 'none'} of its {len(found)} tensors are known: {difference}"
         )
     for key, value in found.items():
-        _set(module, key, read_finite(key, value, where=where), where)
+        _set(module, key, read_finite(key, value, where=where), where, is_own=value.is_own)
     left = [key for key, value in module.named_buffers() if value.is_meta]
     assert not left, f"buffers that no checkpoint holds stay without values: {left}"
 
@@ -181,9 +168,9 @@ def save(
     for key in order:
         tensor = tensors[key]
         begin, end = end, end + tensor.numel() * tensor.element_size()
-        assert tensor.dtype in DTYPES, f"{key}: {tensor.dtype} cannot be stored"
+        assert tensor.dtype in NAMES, f"{key}: {tensor.dtype} cannot be stored"
         header[key] = {
-            "dtype": DTYPES[tensor.dtype],
+            "dtype": NAMES[tensor.dtype],
             "shape": list(tensor.shape),
             "data_offsets": [begin, end],
         }
@@ -201,8 +188,12 @@ def _write_values(file: BinaryIO, tensor: Tensor) -> None:
     file.write(values.view(torch.uint8).numpy().data)
 
 
-def _set(module: nn.Module, key: str, value: Tensor, where: str) -> None:
-    """Puts values in the place of a parameter or buffer, which keeps its dtype and device."""
+def _set(module: nn.Module, key: str, value: Tensor, where: str, *, is_own: bool) -> None:
+    """Puts values in the place of a parameter or buffer, which keeps its dtype and device.
+
+    Args:
+        is_own: nobody else has their memory, so that the network may.
+    """
     parent, _, name = key.rpartition(".")
     owner = module.get_submodule(parent)
     current = getattr(owner, name)
@@ -212,8 +203,9 @@ def _set(module: nn.Module, key: str, value: Tensor, where: str) -> None:
         with torch.no_grad():
             current.copy_(value)
         return
-    # The tensor may be a view of the file; the network owns its memory.
-    made = torch.empty(current.shape, dtype=current.dtype).copy_(value)
+    made = value
+    if not is_own or value.dtype != current.dtype:
+        made = torch.empty(current.shape, dtype=current.dtype).copy_(value)
     if isinstance(current, nn.Parameter):
         made = nn.Parameter(made, requires_grad=current.requires_grad)
     setattr(owner, name, made)
@@ -254,43 +246,6 @@ def building(checkpoint: Checkpoint) -> Iterator[None]:
         hook.remove()
 
 
-# Safetensors.
-
-
-def _open_safetensors(path: Path) -> tuple[dict[str, Lazy], dict[str, str]]:
-    """The tensors and metadata of one file, after its header was checked against its size."""
-    return _reading(path, lambda: _read_header(path))
-
-
-def _read_header(path: Path) -> tuple[dict[str, Lazy], dict[str, str]]:
-    with safe_open(path, framework="pt") as file:
-        tensors = {
-            key: Lazy(tuple(file.get_slice(key).get_shape()), functools.partial(_read, path, key))
-            for key in file.keys()  # noqa: SIM118 (no mapping)
-        }
-        return tensors, dict(file.metadata() or {})
-
-
-def _read(path: Path, key: str) -> Tensor:
-    # Opened anew for each tensor: a file that stays open keeps in memory all that was read of it.
-    def values() -> Tensor:
-        with safe_open(path, framework="pt") as file:
-            tensor: Tensor = file.get_tensor(key)
-            return tensor
-
-    return _reading(path, values)
-
-
-def _reading(path: Path, read: Callable[[], T]) -> T:
-    try:
-        return read()
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path} is damaged or no safetensors file ({reason}); get it again"
-        ) from None
-
-
 # Folders.
 
 
@@ -302,7 +257,7 @@ def _open_folder(path: Path) -> Checkpoint:
     metadata: dict[str, str] = {}
     shards, index = _shards(path)
     for shard in shards:
-        held, metadata = _open_safetensors(shard)
+        held, metadata = open_tensors(shard)
         for key, value in held.items():
             if key in tensors:
                 raise InputError(f"{key} is in {shard} and in another file of its folder; keep one")

@@ -37,10 +37,15 @@ V = TypeVar("V", Tensor, Shape)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lazy:
-    """A tensor that is not in memory yet: its shape is known, `read` fetches the values."""
+    """A tensor that is not in memory yet: its shape is known, `read` fetches the values.
+
+    Attributes:
+        is_own: what `read` gives is nobody else's memory, and may be kept.
+    """
 
     shape: Shape
     read: Callable[[], Tensor]
+    is_own: bool = False
 
 
 Tensors = Mapping[str, Lazy]

@@ -12,10 +12,11 @@ entries more: their embeddings as ``text.words.lora_rows``, and the words in the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,6 +118,30 @@ def merge(parts: nn.Module, lora: LoRA, *, scale: float, where: str) -> None:
     Raises:
         InputError: there is no such linear layer, or it has another size.
     """
+    weights = _weights(parts, lora, where)
+    for name, adapter in lora.adapters.items():
+        add(weights[name], adapter.a, adapter.b, scale=scale * adapter.scale)
+
+
+@contextlib.contextmanager
+def merged(parts: nn.Module, lora: LoRA, *, scale: float, where: str) -> Iterator[None]:
+    """`merge` for the time of a block, behind which the weights are the old ones bit for bit.
+
+    Meanwhile the old weights of the adapted layers are kept beside the new.
+    """
+    weights = _weights(parts, lora, where)
+    old = {name: weight.detach().clone() for name, weight in weights.items()}
+    try:
+        merge(parts, lora, scale=scale, where=where)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(old[name])
+
+
+def _weights(parts: nn.Module, lora: LoRA, where: str) -> dict[str, Tensor]:
+    """The weights that are adapted, by the names of their layers."""
     layers = {n: module for n, module in parts.named_modules() if isinstance(module, nn.Linear)}
     for name, adapter in lora.adapters.items():
         if name not in layers:
@@ -124,8 +149,7 @@ def merge(parts: nn.Module, lora: LoRA, *, scale: float, where: str) -> None:
         size, fits = (len(adapter.b), adapter.a.shape[1]), tuple(layers[name].weight.shape)
         if size != fits:
             raise InputError(f"{where} adapts {name} of {size}, not {fits}: it is of another model")
-    for name, adapter in lora.adapters.items():
-        add(layers[name].weight, adapter.a, adapter.b, scale=scale * adapter.scale)
+    return {name: layers[name].weight for name in lora.adapters}
 
 
 @torch.no_grad()

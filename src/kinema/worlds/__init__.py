@@ -15,6 +15,7 @@ __all__ = ["WORLDS", "World", "WorldSample", "load"]
 
 WORLDS = {
     "shapes": "kinema.worlds.shapes:Shapes",
+    "motions": "kinema.worlds.motion_classes:MotionClasses",
     "tabletop": "kinema.worlds.tabletop:Tabletop",
 }
 TRUTH = {"0": False, "1": True, "false": False, "true": True}

@@ -191,7 +191,7 @@ class LevelTwo:
         return Composition(
             kind=kind,
             cast=cast,
-            background=_ground(colors, self.camera, self.frames, draws),
+            background=ground_for(colors, self.camera, self.frames, draws),
             camera=camera,
             view=see,
         )
@@ -379,7 +379,7 @@ def on_course(look: Look, course: Course, start: np.ndarray, frames: Frames) -> 
     )
 
 
-def _ground(colors: Sequence[str], camera: Camera, frames: Frames, draws: Draws) -> Background:
+def ground_for(colors: Sequence[str], camera: Camera, frames: Frames, draws: Draws) -> Background:
     """A ground on which objects of these colors stand out everywhere.
 
     Under a camera that moves it has a pattern: on others it would not be seen to move.

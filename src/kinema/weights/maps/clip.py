@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from kinema.weights.keymap import Drop, KeyMap, Merge, Permute, Rename, Rule
+from kinema.weights.keymap import Drop, KeyMap, Merge, Permute, Prefix, Rename, Rule
 
 OFFICIAL_BLOCK = {
     "ln_1.*": "norm1.*",
@@ -83,3 +83,17 @@ TRANSFORMERS = KeyMap(
 def find(names: Collection[str]) -> KeyMap:
     """The map for a file with these names."""
     return TRANSFORMERS if "visual_projection.weight" in names else OFFICIAL
+
+
+def image_tower(names: Collection[str]) -> KeyMap:
+    """The map for a file with these names to the image tower alone; transformers' may hold no more.
+
+    Raises `InputError` when it is used where the file holds no CLIP model.
+    """
+    transformers = any(name.startswith("vision_model.") for name in names)
+    return KeyMap(
+        *(TRANSFORMERS if transformers else OFFICIAL).rules,
+        Drop("text.*", "the other tower"),
+        Drop("logit_scale", "of both towers"),
+        Prefix("image."),
+    )

@@ -7,7 +7,7 @@ published versions, both ways, against the authors' manifests and against diffus
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from kinema.weights.keymap import Drop, KeyMap, Prefix, Rename, Rule, Shape
 
@@ -37,66 +37,65 @@ def statistics(latent_channels: int) -> dict[str, Shape]:
     return {rule.theirs: (latent_channels,) for rule in STATISTICS}
 
 
-# diffusers counts levels where the authors count blocks. The order matters: a number is taken only
-# after the block that had it was moved on.
-_ENCODER = (
-    Rename("encoder.mid_block.*", "encoder.down_blocks.9.*"),
-    Rename("encoder.down_blocks.3.*", "encoder.down_blocks.8.*"),
-    Rename("encoder.down_blocks.2.downsamplers.0.*", "encoder.down_blocks.7.*"),
-    Rename("encoder.down_blocks.2.*", "encoder.down_blocks.6.*"),
-    Rename("encoder.down_blocks.1.conv_out.*", "encoder.down_blocks.5.*"),
-    Rename("encoder.down_blocks.1.downsamplers.0.*", "encoder.down_blocks.4.*"),
-    Rename("encoder.down_blocks.1.*", "encoder.down_blocks.3.*"),
-    Rename("encoder.down_blocks.0.conv_out.*", "encoder.down_blocks.2.*"),
-    Rename("encoder.down_blocks.0.downsamplers.0.*", "encoder.down_blocks.1.*"),
-)
-_ENCODER_0_9_5 = (
-    Rename("encoder.mid_block.*", "encoder.down_blocks.8.*"),
-    Rename("encoder.down_blocks.3.downsamplers.0.*", "encoder.down_blocks.7.*"),
-    Rename("encoder.down_blocks.3.*", "encoder.down_blocks.6.*"),
-    Rename("encoder.down_blocks.2.downsamplers.0.*", "encoder.down_blocks.5.*"),
-    Rename("encoder.down_blocks.2.*", "encoder.down_blocks.4.*"),
-    Rename("encoder.down_blocks.1.downsamplers.0.*", "encoder.down_blocks.3.*"),
-    Rename("encoder.down_blocks.1.*", "encoder.down_blocks.2.*"),
-    Rename("encoder.down_blocks.0.downsamplers.0.*", "encoder.down_blocks.1.*"),
-)
-_DECODER_0_9_0 = (
-    Rename("decoder.up_blocks.3.upsamplers.0.*", "decoder.up_blocks.8.*"),
-    Rename("decoder.up_blocks.3.conv_in.*", "decoder.up_blocks.7.*"),
-    Rename("decoder.up_blocks.3.*", "decoder.up_blocks.9.*"),
-    Rename("decoder.up_blocks.2.upsamplers.0.*", "decoder.up_blocks.5.*"),
-    Rename("decoder.up_blocks.2.conv_in.*", "decoder.up_blocks.4.*"),
-    Rename("decoder.up_blocks.2.*", "decoder.up_blocks.6.*"),
-    Rename("decoder.up_blocks.1.upsamplers.0.*", "decoder.up_blocks.2.*"),
-    Rename("decoder.up_blocks.1.*", "decoder.up_blocks.3.*"),
-    Rename("decoder.up_blocks.0.*", "decoder.up_blocks.1.*"),
-    Rename("decoder.mid_block.*", "decoder.up_blocks.0.*"),
-)
-_DECODER = (
-    Rename("decoder.time_embedder.*", "decoder.last_time_embedder.*"),
-    Rename("decoder.scale_shift_table", "decoder.last_scale_shift_table"),
-    Rename("decoder.up_blocks.2.upsamplers.0.*", "decoder.up_blocks.5.*"),
-    Rename("decoder.up_blocks.2.*", "decoder.up_blocks.6.*"),
-    Rename("decoder.up_blocks.1.upsamplers.0.*", "decoder.up_blocks.3.*"),
-    Rename("decoder.up_blocks.1.*", "decoder.up_blocks.4.*"),
-    Rename("decoder.up_blocks.0.upsamplers.0.*", "decoder.up_blocks.1.*"),
-    Rename("decoder.up_blocks.0.*", "decoder.up_blocks.2.*"),
-    Rename("decoder.mid_block.*", "decoder.up_blocks.0.*"),
+# What stands between the residual blocks of two levels, by diffusers' names; of the encoder in the
+# order of use, of the decoder too. diffusers counts levels where the authors count blocks.
+Steps = tuple[str, ...]
+DOWN, UP, WIDER, NARROWER = "downsamplers.0", "upsamplers.0", "conv_out", "conv_in"
+# The shortcut of a block that changes the number of channels.
+_SHORTCUT: tuple[Rule, ...] = (
+    Rename("*.conv_shortcut.conv.*", "*.conv_shortcut.*"),
+    Rename("*.norm3.*", "*.norm3.norm.*"),
 )
 _WITHIN = (
     Rename("*.resnets.{i}.*", "*.res_blocks.{i}.*"),
     Rename("latents_mean", "mean_of_means"),
     Rename("latents_std", "std_of_means"),
 )
-# The shortcut of a block that changes the number of channels.
-_SHORTCUT: tuple[Rule, ...] = (
-    Rename("*.conv_shortcut.conv.*", "*.conv_shortcut.*"),
-    Rename("*.norm3.*", "*.norm3.norm.*"),
+_TIMED = (
+    Rename("decoder.time_embedder.*", "decoder.last_time_embedder.*"),
+    Rename("decoder.scale_shift_table", "decoder.last_scale_shift_table"),
 )
 
-DIFFUSERS_0_9_0 = KeyMap(*_ENCODER, *_DECODER_0_9_0, *_SHORTCUT, *_WITHIN)
-DIFFUSERS_0_9_1 = KeyMap(*_ENCODER, *_DECODER, *_SHORTCUT, *_WITHIN)
-DIFFUSERS_0_9_5 = KeyMap(*_ENCODER_0_9_5, *_DECODER, *_WITHIN)
+
+def diffusers(encoder: Sequence[Steps], decoder: Sequence[Steps]) -> KeyMap:
+    """The map for diffusers' class with these levels.
+
+    Args:
+        encoder: of each level but the one in the middle, what follows its residual blocks.
+        decoder: of each such level, what goes before them.
+    """
+    return KeyMap(*_encoder(encoder), *_TIMED, *_decoder(decoder), *_SHORTCUT, *_WITHIN)
+
+
+# The order of rules matters: a number is taken only after the block that had it was moved on.
+def _encoder(levels: Sequence[Steps]) -> list[Rule]:
+    number = sum(1 + len(steps) for steps in levels)
+    rules: list[Rule] = [Rename("encoder.mid_block.*", f"encoder.down_blocks.{number}.*")]
+    for level in reversed(range(len(levels))):
+        number -= 1 + len(levels[level])
+        theirs = f"encoder.down_blocks.{level}"
+        rules += [
+            Rename(f"{theirs}.{step}.*", f"encoder.down_blocks.{number + place}.*")
+            for place, step in enumerate(levels[level], start=1)
+        ]
+        if number != level:
+            rules.append(Rename(f"{theirs}.*", f"encoder.down_blocks.{number}.*"))
+    return rules
+
+
+def _decoder(levels: Sequence[Steps]) -> list[Rule]:
+    number = 1 + sum(1 + len(steps) for steps in levels)
+    rules: list[Rule] = []
+    for level in reversed(range(len(levels))):
+        number -= 1 + len(levels[level])
+        theirs = f"decoder.up_blocks.{level}"
+        steps = levels[level]
+        rules += [
+            Rename(f"{theirs}.{step}.*", f"decoder.up_blocks.{number + place}.*")
+            for place, step in enumerate(steps)
+        ]
+        rules.append(Rename(f"{theirs}.*", f"decoder.up_blocks.{number + len(steps)}.*"))
+    return [*rules, Rename("decoder.mid_block.*", "decoder.up_blocks.0.*")]
 
 
 def find(names: Collection[str]) -> KeyMap:
@@ -105,6 +104,17 @@ def find(names: Collection[str]) -> KeyMap:
         return SINGLE_FILE
     if "latents_mean" not in names:
         return KeyMap() if "mean_of_means" in names else OFFICIAL
-    if "encoder.down_blocks.0.conv_out.conv1.conv.weight" not in names:
-        return DIFFUSERS_0_9_5
-    return DIFFUSERS_0_9_1 if "decoder.scale_shift_table" in names else DIFFUSERS_0_9_0
+    return diffusers(
+        _levels(names, "encoder.down_blocks", (DOWN, WIDER)),
+        _levels(names, "decoder.up_blocks", (NARROWER, UP)),
+    )
+
+
+def _levels(names: Collection[str], place: str, kinds: Steps) -> list[Steps]:
+    """The levels that diffusers' names tell of."""
+    below = [name.removeprefix(f"{place}.") for name in names if name.startswith(f"{place}.")]
+    count = len({name.partition(".")[0] for name in below})
+    return [
+        tuple(kind for kind in kinds if any(n.startswith(f"{i}.{kind}.") for n in below))
+        for i in range(count)
+    ]

@@ -1,0 +1,43 @@
+"""Options of `kinema generate` that say what clips are made from, and with what memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Image = Annotated[
+    Path | None, typer.Option("--image", metavar="FILE", help="a picture to begin with")
+]
+Pictures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keyframe", metavar="FILE@SECONDS", help="a picture to show then; may be repeated"
+    ),
+]
+Extend = Annotated[
+    Path | None,
+    typer.Option("--extend", metavar="CLIP", help="a clip that goes on; the result has both"),
+]
+Before = Annotated[
+    bool, typer.Option("--before", help="the new frames lead up to the clip of --extend")
+]
+Video = Annotated[Path | None, typer.Option("--video", metavar="CLIP", help="a clip to make anew")]
+Strength = Annotated[
+    float | None,
+    typer.Option("--strength", metavar="S", help="how much of --video becomes new, above 0 to 1"),
+]
+Upsampler = Annotated[
+    Path | None,
+    typer.Option("--upsampler", metavar="FILE", help="of latents, for models with two passes"),
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        "--tile",
+        min=0,
+        metavar="PIXELS",
+        help="save memory in the codec: blended tiles of this side; 0: few whole frames at once",
+    ),
+]

@@ -1,0 +1,186 @@
+"""What a recognizer sees of a clip: which frames, which part of them, at which size.
+
+Dense and uniform sampling, and several clips and crops of one file for a test, as in SlowFast
+(arXiv:1812.03982) and TSN (arXiv:1608.00859).
+
+Letters: V views, T frames, S side of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from kinema.clip import Clip
+from kinema.config import config
+from kinema.data.preprocessing import Triple
+from kinema.errors import InputError
+from kinema.media.reading import probe, read_frames
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+CROPS = (1, 3)
+FRAMES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """A video or picture file, of which frames are read when they are wanted.
+
+    Args:
+        path: of the file.
+        num_frames: how many it has; 1 is a picture.
+    """
+
+    path: Path
+    num_frames: int
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @classmethod
+    def given(cls, value: str | Path) -> Self:
+        """The file that a person named.
+
+        Raises:
+            InputError: it cannot be read, or is cut short.
+        """
+        return cls(Path(value), probe(value).num_frames)
+
+
+@config
+class Views:
+    """How clips are seen in a test.
+
+    Args:
+        num_frames: T, of a view.
+        stride: frames of the file from one of a view to the next, at the file's own rate; None
+            takes one of each of T equal stretches of the whole clip.
+        size: S, side of the square that is cut out, in pixels.
+        resize: pixels to which the shorter side is brought before that.
+        interpolation: Pillow's filter of that name, averaged where it shrinks.
+        clips: stretches of the file that are looked at.
+        crops: squares of each: 1 from the middle, or 3 along the longer side.
+        mean, std: of red, green and blue in [0, 1], for the network.
+    """
+
+    num_frames: int
+    stride: int | None
+    size: int
+    resize: int
+    interpolation: Literal["bilinear", "bicubic"]
+    clips: int
+    crops: int
+    mean: Triple
+    std: Triple
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "size", "clips"):
+            if getattr(self, name) < 1:
+                raise InputError(f"views.{name} must be at least 1, not {getattr(self, name)}")
+        if self.stride is not None and self.stride < 1:
+            raise InputError(f"views.stride must be at least 1, or null, not {self.stride}")
+        if self.crops not in CROPS:
+            raise InputError(f"views.crops must be 1 or 3, not {self.crops}")
+        if self.resize < self.size:
+            raise InputError(f"views.resize must be at least size {self.size}, not {self.resize}")
+
+    @property
+    def count(self) -> int:
+        """V, clips times crops."""
+        return self.clips * self.crops
+
+    def frame_numbers(self, length: int, places: np.ndarray) -> np.ndarray:
+        """The frames of stretches of a clip, (N, T).
+
+        Dense: a place moves the stretch from the first frame of the file (0) to its end (1); where
+        the file is too short, its last frame stands. Uniform: it moves from the beginning to the
+        end of each of the T stretches; where the file has fewer frames, they are repeated.
+
+        Args:
+            length: of the file in frames.
+            places: (N, 1) in [0, 1], or (N, T) where each frame has its own.
+        """
+        steps = np.arange(self.num_frames)
+        if self.stride is None:
+            numbers = np.floor((steps + places) * length / self.num_frames)
+        else:
+            free = max(length - 1 - (self.num_frames - 1) * self.stride, 0)
+            numbers = np.rint(places * free) + steps * self.stride
+        return np.minimum(numbers, length - 1).astype(np.int64)
+
+    def places(self) -> np.ndarray:
+        """Where the stretches of a test lie, (clips, 1): evenly from the start to the end.
+
+        A single one lies in the middle.
+
+        Of uniform sampling, in the middles of as many parts of each stretch.
+        """
+        if self.clips == 1 or self.stride is None:
+            return (np.arange(self.clips)[:, None] + 0.5) / self.clips
+        return np.arange(self.clips)[:, None] / (self.clips - 1)
+
+    def of(self, clip: Clip | ClipFile) -> Tensor:
+        """The views of a test, (V, 3, T, S, S) in [-1, 1]: crop by crop within each stretch.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        numbers = self.frame_numbers(clip.num_frames, self.places())
+        wanted, where = np.unique(numbers, return_inverse=True)
+        # Each frame is scaled once, whatever the number of views that show it.
+        scaled = [self._scaled(frame) for frame in frames_at(clip, wanted.tolist())]
+        views = []
+        for row in where.reshape(numbers.shape):
+            for top, left in self._corners(*scaled[0].shape[:2]):
+                cut = [scaled[i][top : top + self.size, left : left + self.size] for i in row]
+                views.append(to_pixels(cut))
+        return torch.stack(views)
+
+    def middle(self, frame: np.ndarray) -> np.ndarray:
+        """The middle square (S, S, 3) uint8 of a frame, scaled as in a test."""
+        scaled = self._scaled(frame)
+        top, left = (round((length - self.size) / 2) for length in scaled.shape[:2])
+        return scaled[top : top + self.size, left : left + self.size]
+
+    def _scaled(self, frame: np.ndarray) -> np.ndarray:
+        """A frame whose shorter side is `resize`; the other keeps the proportion, rounded down."""
+        height, width = frame.shape[:2]
+        shorter = min(height, width)
+        size = (self.resize * width // shorter, self.resize * height // shorter)
+        image = Image.fromarray(frame).resize(size, FILTERS[self.interpolation])
+        return np.asarray(image)
+
+    def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(top, left) of the crops."""
+        down, right = height - self.size, width - self.size
+        if self.crops == 1:
+            return [(round(down / 2), round(right / 2))]
+        shares = (0.0, 0.5, 1.0)
+        if width >= height:
+            return [(round(down / 2), round(share * right)) for share in shares]
+        return [(round(share * down), round(right / 2)) for share in shares]
+
+    def part(self, frame: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+        """A box of a frame, (left, top, right, bottom) in pixels, brought to (S, S, 3) uint8."""
+        square = (self.size, self.size)
+        image = Image.fromarray(frame).resize(square, FILTERS[self.interpolation], box=box)
+        return np.asarray(image)
+
+
+def frames_at(clip: Clip | ClipFile, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    """Frames (H, W, 3) uint8 of a clip or a file, by number, a few in memory at a time."""
+    for first in range(0, len(numbers), FRAMES_AT_ONCE):
+        some = list(numbers[first : first + FRAMES_AT_ONCE])
+        yield from clip.frames[some] if isinstance(clip, Clip) else read_frames(clip.path, some)
+
+
+def to_pixels(frames: Sequence[np.ndarray]) -> Tensor:
+    """Frames (H, W, 3) uint8 -> (3, T, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(Clip(np.stack(frames), fps=1.0).to_float())

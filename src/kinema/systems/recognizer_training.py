@@ -1,0 +1,180 @@
+"""The training plan that recognizers share; see `recognizer.py`.
+
+A classifier is trained on the world `motions`, or on a folder with a folder of clips for each
+class, whose classes it takes over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinema.data.batches import Source, WorldClips
+from kinema.data.class_folder import ClassClips, ClassFolder, check_files
+from kinema.data.clips import SPLITS, ClipSize, split_of, to_clip
+from kinema.data.mixing import MixedClips
+from kinema.errors import InputError
+from kinema.files import write_text
+from kinema.media import write_contact_sheet
+from kinema.systems.recognizer import Recognizer
+from kinema.training import checkpoint
+from kinema.training.classification import Classification, ClassifierRecipe
+from kinema.training.objective import Batch
+from kinema.training.stage import Data, Stage
+from kinema.worlds.motion_classes import CLASSES
+from kinema.worlds.world import World
+
+WORLDS = ("motions",)
+FPS = 8.0
+FILES = "files.txt"  # in the folder of a run: what it learns from
+ON_SHEET = 12
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierStage(Stage):
+    """A stage whose `--data` may also be a folder of clips, sorted by class.
+
+    Args:
+        drawn: classes of the clips of the world.
+    """
+
+    drawn: tuple[str, ...] = CLASSES
+
+    def adapt(self, system: Recognizer, named: str | None) -> None:
+        """Gives the model a new head where the data has other classes than its own."""
+        folder = named is not None and is_folder(named)
+        labels = ClassFolder.read(str(named)).classes if folder else self.drawn
+        if labels != system.labels:
+            LOGGER.info("the head is new, for %d classes: %s", len(labels), ", ".join(labels[:6]))
+            system.reset_classifier(labels)
+
+    def read(self, system: Recognizer, recipe: Any, named: str | None) -> Data:
+        """The data that the user named; those of the world `motions` if None.
+
+        Raises:
+            InputError: it is neither, or files cannot be read.
+        """
+        if named is None or not is_folder(named):
+            return super().read(system, recipe, named)
+        source, unseen = self.data(system, recipe, named)
+        count = min(recipe.held_out, len(ClassFolder.read(named).held_out))
+        return Data(source, unseen(tuple(range(count))))
+
+
+def classifier_stage(
+    recipes: Mapping[str, ClassifierRecipe], *, trains: tuple[str, ...]
+) -> ClassifierStage:
+    """The stage that trains a recognizer on clips with their classes.
+
+    Args:
+        recipes: by preset.
+        trains: the roles whose networks change; ``network`` is one of them.
+    """
+    return ClassifierStage(
+        trains=trains,
+        recipes=recipes,
+        objective=partial(objective, trains),
+        data=data,
+        prepare=prepare,
+        sheet=sheet,
+        worlds=WORLDS,
+    )
+
+
+def objective(
+    trains: tuple[str, ...], model: Recognizer, recipe: ClassifierRecipe
+) -> Classification:
+    """Cross-entropy of the logits."""
+    networks = {role: model.parts[role] for role in trains}
+    return Classification(networks, logits=model.logits, recipe=recipe)
+
+
+def is_folder(named: str) -> bool:
+    """Whether what the user named is a folder, and no world."""
+    return named.partition(":")[0] not in WORLDS and Path(named).is_dir()
+
+
+def prepare(
+    model: Recognizer, recipe: ClassifierRecipe, named: str | None, run: Path
+) -> str | None:
+    """Looks at every file of a folder.
+
+    Raises:
+        InputError: files cannot be read, or are not those that the run began with.
+    """
+    if named is None or not is_folder(named):
+        return named
+    folder = ClassFolder.read(named)
+    check_files(folder)
+    listed = "".join(f"{name}\n" for name in folder.names)
+    known = run / FILES
+    if checkpoint.paths(run) and known.is_file():
+        if known.read_text(encoding="utf-8") != listed:
+            raise InputError(
+                f"{named} holds other files since the run in {run} began; use another --output"
+            )
+    else:
+        write_text(known, listed, overwrite=True)
+    LOGGER.info("data: %s", folder.described())
+    return named
+
+
+def data(model: Recognizer, recipe: ClassifierRecipe, named: str) -> tuple[Source, Source]:
+    """Clips with their classes; those that are held out are seen as in a test, in one view."""
+    train: Source
+    unseen: Source
+    if is_folder(named):
+        folder, views = ClassFolder.read(named), model.config.views
+        train = ClassClips(
+            folder.train, views, seed=0, flip=recipe.flip, crop_area=recipe.crop_area
+        )
+        unseen = ClassClips(folder.held_out, views, seed=None, flip=0.0, crop_area=(1.0, 1.0))
+    else:
+        train, unseen = (MotionClips(split_of(named, split, drawn_size(model))) for split in SPLITS)
+    if recipe.mixup or recipe.cutmix:
+        train = MixedClips(train, mixup=recipe.mixup, cutmix=recipe.cutmix, seed=0)
+    return train, unseen
+
+
+def drawn_size(model: Recognizer) -> ClipSize:
+    """Of clips as they are drawn for a model."""
+    views = model.config.views
+    return ClipSize(num_frames=views.num_frames, height=views.size, width=views.size, fps=FPS)
+
+
+class MotionClips(WorldClips):
+    """Batches of the world `motions`: clips and, as numbers, their classes.
+
+    Args:
+        world: the program that draws.
+    """
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+
+    def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
+        """``clips`` (B, 3, T, S, S) in [-1, 1] and ``classes`` (B,)."""
+        batch = super().__call__(samples)
+        classes = [CLASSES.index(labels["motion"]) for labels in batch["labels"]]
+        return {"clips": batch["clips"], "classes": torch.tensor(classes)}
+
+
+def sheet(model: Recognizer, held_out: Batch, path: Path) -> None:
+    """The first held-out clips, with what they are taken for."""
+    clips, classes = held_out["clips"][:ON_SHEET], held_out["classes"][:ON_SHEET].tolist()
+    with torch.no_grad():
+        chances = model.logits(clips).float().softmax(1).cpu()
+    said = []
+    for chance, right in zip(chances, classes):
+        best = int(chance.argmax())
+        wrong = "" if best == right else f" (wrong: {model.labels[right]})"
+        said.append(f"{model.labels[best]} {float(chance[best]):.0%}{wrong}")
+    shown = [to_clip(clip, FPS) for clip in clips]
+    write_contact_sheet(path, shown, said, columns=2, frames_per_clip=8, overwrite=True)
