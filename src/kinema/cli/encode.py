@@ -52,6 +52,7 @@ def encode(
         lacking = dict.fromkeys(SPLITS, 0)
         for shard in shards:
             lacking[shard.split] += len(shard.samples)
+        run.saved = f"whole shards are in {output}; the same command goes on"
         with progress(sum(lacking.values()), "encoding", "clips") as advance:
             for shard, _ in chosen.each(encoder, shards, advance):
                 lacking[shard.split] -= len(shard.samples)
