@@ -16,8 +16,8 @@ from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.systems import cvt, ia_red2, load, tnt
 from kinema.systems.recognizer_files import RecognizerFiles, to_network
-from kinema.systems.recognizer_frames import COLORS, DRAWN, ColorClips, data
-from kinema.systems.recognizer_training import drawn_size
+from kinema.systems.recognizer_frames import COLORS, DRAWN, colored, data
+from kinema.systems.recognizer_training import LabeledClips, drawn_size
 from kinema.weights.maps import cvt as cvt_map
 from kinema.weights.maps import ia_red2 as ia_red2_map
 from kinema.weights.maps import tnt as tnt_map
@@ -50,7 +50,7 @@ def test_a_clip_is_the_mean_of_its_frames_and_a_picture_a_clip_of_one(name: str)
 def test_classes_of_drawn_clips_are_colors() -> None:
     model = nano("tnt")
     world = split_of("motions", "train", drawn_size(model))
-    batch = ColorClips(world)((0, 1, 2, 3))
+    batch = LabeledClips(world, "color", COLORS)((0, 1, 2, 3))
     assert batch["clips"].shape == (4, 3, 5, 32, 32)
     assert [COLORS[i] for i in batch["classes"]] == [
         world.sample(index).labels["color"] for index in range(4)
@@ -67,7 +67,7 @@ def test_drawn_clips_are_mixed_where_the_recipe_says_so() -> None:
 def test_two_frames_of_a_drawn_clip_are_learned_from_and_all_are_held_out() -> None:
     model = nano("cvt")
     learned, unseen = data(model, DRAWN, "motions")
-    whole = ColorClips(split_of("motions", "train", drawn_size(model)))((7,))["clips"]
+    whole = colored(model, "motions", "train")((7,))["clips"]
     pair, held_out = learned((7,))["clips"], unseen((7,))["clips"]
     assert (pair.shape[2], whole.shape[2], held_out.shape[2]) == (2, 5, 5)
     assert not torch.equal(held_out, whole), "another split"

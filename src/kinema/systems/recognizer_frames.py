@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import torch
-
-from kinema.data.batches import SegmentFrames, Source, WorldClips
+from kinema.data.batches import SegmentFrames, Source
 from kinema.data.clips import SPLITS, split_of
 from kinema.data.mixing import MixedClips
 from kinema.data.preprocessing import Triple
 from kinema.data.views import Views
 from kinema.systems import recognizer_training
-from kinema.systems.recognizer import FrameRecognizer
+from kinema.systems.recognizer import FrameRecognizer, Recognizer
 from kinema.systems.recognizer_training import (
     ClassifierStage,
+    LabeledClips,
     classifier_stage,
     drawn_size,
     is_folder,
@@ -102,14 +100,9 @@ def drawn_views(views: Views, side: int) -> Views:
     return replace(views, num_frames=FEWEST_FRAMES, size=side, resize=side)
 
 
-class ColorClips(WorldClips):
-    """Batches of the world `motions`: clips and, as numbers, the colors of what counts in them."""
-
-    def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
-        """``clips`` (B, 3, T, S, S) in [-1, 1] and ``classes`` (B,)."""
-        batch = super().__call__(samples)
-        classes = [COLORS.index(labels["color"]) for labels in batch["labels"]]
-        return {"clips": batch["clips"], "classes": torch.tensor(classes)}
+def colored(model: Recognizer, named: str, split: str) -> LabeledClips:
+    """Clips of the world `motions` for a model, with the colors of what counts in them."""
+    return LabeledClips(split_of(named, split, drawn_size(model)), "color", COLORS)
 
 
 def frame_stage(
@@ -128,7 +121,7 @@ def data(model: FrameRecognizer, recipe: ClassifierRecipe, named: str) -> tuple[
     """Clips with their classes, to train on and held out."""
     if is_folder(named):
         return recognizer_training.data(model, recipe, named)
-    clips, unseen = (ColorClips(split_of(named, split, drawn_size(model))) for split in SPLITS)
+    clips, unseen = (colored(model, named, split) for split in SPLITS)
     # Frames of one clip are alike: more clips teach more than more frames.
     drawn: Source = SegmentFrames(clips, num_frames=LEARNED, seed=0)
     if recipe.mixup or recipe.cutmix:

@@ -137,7 +137,10 @@ def data(model: Recognizer, recipe: ClassifierRecipe, named: str) -> tuple[Sourc
         )
         unseen = ClassClips(folder.held_out, views, seed=None, flip=0.0, crop_area=(1.0, 1.0))
     else:
-        train, unseen = (MotionClips(split_of(named, split, drawn_size(model))) for split in SPLITS)
+        train, unseen = (
+            LabeledClips(split_of(named, split, drawn_size(model)), "motion", CLASSES)
+            for split in SPLITS
+        )
     if recipe.mixup or recipe.cutmix:
         train = MixedClips(train, mixup=recipe.mixup, cutmix=recipe.cutmix, seed=0)
     return train, unseen
@@ -149,20 +152,23 @@ def drawn_size(model: Recognizer) -> ClipSize:
     return ClipSize(num_frames=views.num_frames, height=views.size, width=views.size, fps=FPS)
 
 
-class MotionClips(WorldClips):
+class LabeledClips(WorldClips):
     """Batches of the world `motions`: clips and, as numbers, their classes.
 
     Args:
         world: the program that draws.
+        label: which of its labels is learned.
+        classes: the values that it may have.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, label: str, classes: tuple[str, ...]) -> None:
         super().__init__(world)
+        self.label, self.classes = label, classes
 
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
         """``clips`` (B, 3, T, S, S) in [-1, 1] and ``classes`` (B,)."""
         batch = super().__call__(samples)
-        classes = [CLASSES.index(labels["motion"]) for labels in batch["labels"]]
+        classes = [self.classes.index(labels[self.label]) for labels in batch["labels"]]
         return {"clips": batch["clips"], "classes": torch.tensor(classes)}
 
 

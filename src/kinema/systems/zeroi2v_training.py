@@ -12,11 +12,11 @@ from dataclasses import replace
 from torch import Tensor
 
 from kinema.data.batches import Source
-from kinema.data.clips import SPLITS, split_of
+from kinema.data.clips import SPLITS
 from kinema.systems import recognizer_training
 from kinema.systems.recognizer import Recognizer
-from kinema.systems.recognizer_frames import ColorClips, frame_stage
-from kinema.systems.recognizer_training import drawn_size, is_folder
+from kinema.systems.recognizer_frames import colored, frame_stage
+from kinema.systems.recognizer_training import is_folder
 from kinema.training.classification import ClassifierRecipe
 from kinema.training.objective import Batch
 from kinema.training.stage import Stage
@@ -36,8 +36,7 @@ def data(model: Recognizer, recipe: ClassifierRecipe, named: str) -> tuple[Sourc
     if is_folder(named):
         train, unseen = recognizer_training.data(model, recipe, named)
         return stopped(train), stopped(unseen)
-    size = drawn_size(model)
-    drawn, held_out = (stopped(ColorClips(split_of(named, split, size))) for split in SPLITS)
+    drawn, held_out = (stopped(colored(model, named, split)) for split in SPLITS)
     return drawn, held_out
 
 

@@ -102,7 +102,6 @@ class Classification(Objective):
             f"networks.network.{name}": factor
             for name, factor in depth_rates(network, recipe.layer_decay).items()
         }
-        """{name of a parameter: factor of its learning rate}; 1 where there is none."""
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """The loss of one batch, and how many clips are told rightly, by their first class."""
