@@ -1,6 +1,8 @@
-"""Attention forward and backward on one CPU thread: ours against torch's, alternating, medians.
+"""Attention on one CPU thread: ours against torch's, alternating, medians of processor time.
 
-python bench/attention.py
+    python bench/attention.py
+
+Forward and backward at lengths that are trained here, forward alone at those that are generated.
 """
 
 from __future__ import annotations
@@ -15,37 +17,52 @@ from torch import Tensor
 
 from kinema.nn.attention import attention
 
-SHAPES = ((16, 6, 252, 48), (16, 4, 252, 64), (4, 8, 1024, 64))
+TRAINED = ((16, 6, 252, 48), (16, 4, 252, 64), (4, 8, 1024, 64))  # batch, heads, tokens, width
+GENERATED = ((2, 6, 252, 48), (2, 8, 1024, 64), (1, 32, 1920, 64), (1, 4, 8192, 64))
 ROUNDS = 7
 
 
-def seconds(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], gradient: Tensor) -> float:
-    """Time of one forward and backward."""
-    begin = time.perf_counter()
-    function(*inputs).backward(gradient)
-    return time.perf_counter() - begin
+def seconds(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], trained: bool) -> float:
+    """Time of one forward and, if it is trained, backward."""
+    begin = time.process_time()
+    with torch.set_grad_enabled(trained):
+        out = function(*inputs)
+    if trained:
+        out.backward(torch.ones_like(out))
+    return time.process_time() - begin
 
 
 def main() -> None:
-    """One line per shape and type: medians in milliseconds, their ratio, the largest difference."""
+    """One line per shape and type: medians in milliseconds, their ratio, the errors of both."""
     torch.set_num_threads(1)
     for dtype in (torch.bfloat16, torch.float32):
-        for shape in SHAPES:
-            generator = torch.Generator().manual_seed(0)
-            q, k, v, gradient = (
-                torch.randn(shape, generator=generator).to(dtype).requires_grad_() for _ in range(4)
-            )
-            ours, theirs = [], []
-            for _ in range(ROUNDS):
-                ours.append(seconds(lambda *x: attention(*x, None), (q, k, v), gradient))
-                theirs.append(seconds(F.scaled_dot_product_attention, (q, k, v), gradient))
-            a, b = statistics.median(ours[1:]), statistics.median(theirs[1:])
-            apart = attention(q, k, v, None) - F.scaled_dot_product_attention(q, k, v)
-            print(
-                f"{str(dtype).removeprefix('torch.')} {shape}: {1e3 * a:.1f} ms, "
-                f"torch {1e3 * b:.1f} ms, ratio {a / b:.2f}, "
-                f"difference {float(apart.detach().abs().max()):.1e}"
-            )
+        for shape in TRAINED + GENERATED:
+            compare(dtype, shape, shape in TRAINED)
+
+
+def compare(dtype: torch.dtype, shape: tuple[int, ...], trained: bool) -> None:
+    """Errors are of the norm of the result, against float32 without rounded inputs."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(shape, generator=generator) for _ in range(3))
+    expected = F.scaled_dot_product_attention(q, k, v)
+    q, k, v = (x.to(dtype, copy=True).requires_grad_(trained) for x in (q, k, v))
+    functions = {
+        "ours": lambda q, k, v: attention(q, k, v, None),
+        "torch": F.scaled_dot_product_attention,
+    }
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(ROUNDS):
+        for name, function in functions.items():
+            taken[name].append(seconds(function, (q, k, v), trained))
+    ours, theirs = (statistics.median(times[1:]) for times in taken.values())
+    with torch.set_grad_enabled(trained):
+        errors = [function(q, k, v).detach() - expected for function in functions.values()]
+    a, b = (float(error.norm() / expected.norm()) for error in errors)
+    print(
+        f"{str(dtype).removeprefix('torch.')} {shape} {'trained' if trained else 'generated'}: "
+        f"{1e3 * ours:.1f} ms, torch {1e3 * theirs:.1f} ms, ratio {ours / theirs:.2f}, "
+        f"errors {a:.1e} and {b:.1e}"
+    )
 
 
 if __name__ == "__main__":

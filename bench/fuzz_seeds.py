@@ -38,7 +38,8 @@ from kinema.noise import Noise
 from kinema.sample import Features, Sound
 from kinema.scenes.gaussians import Gaussians
 from kinema.scenes.plan import Plan
-from kinema.systems.frozen_in_time_index import Index
+from kinema.systems.retriever_index import FLOATS, Facts, Index
+from kinema.systems.retriever_update import writing
 from kinema.training import checkpoint
 from kinema.weights import files, lora
 from kinema.weights.keymap import KeyMap
@@ -173,7 +174,7 @@ READERS: dict[str, Callable[[Path], list[Read]]] = {
     "clips": _clips,
     "feature cache": _features,
     "statistics": partial(_given, FeatureStats.load),
-    "index": partial(_given, Index.given),
+    "index": lambda folder: [partial(Index.given, folder)],
     "arrays by name": _arrays_by_name,
 }
 READERS |= {
@@ -346,8 +347,7 @@ def checkpoints(folder: Path) -> dict[str, Seed]:
     add("features", "feature cache", _write_features)
     statistics = FeatureStats.of(torch.ones(300, 4))
     add("statistics", "statistics", lambda f: statistics.save(f / "s.safetensors", overwrite=False))
-    index = Index(np.ones((2, 4), np.float32), ("a.mp4", "b.mp4"), "m0")
-    add("index", "index", lambda f: index.write(f / "i.safetensors"))
+    add("index", "index", _write_index)
     for name, write in _traps(state).items():
         add(name, "arrays by name" if name.endswith("npz") else "network", write, False)
     return seeds
@@ -379,13 +379,19 @@ def _write_adapters(folder: Path) -> None:
     lora.write(folder / "lora.safetensors", tensors, words=("new",), overwrite=False)
 
 
+def _write_index(folder: Path) -> None:
+    with writing(folder, Facts("m0", Path("clips"))) as index, index.database:
+        for name in (b"a.mp4", b"b.mp4"):
+            index.put(name, "1 2 3", "c0", np.ones(4, FLOATS).tobytes())
+
+
 def _write_cache(folder: Path) -> None:
     key = LatentKey(codec="c0", source="s", num_frames=8, height=32, width=32, fps=8.0)
 
     def encode(samples: range) -> list[Encoded]:
         return [Encoded(torch.ones(2, 1, 2, 2), ("a circle",), {"color": "red"}) for _ in samples]
 
-    latents.write(folder, key, 6, encode, progress=lambda done: None)
+    latents.write(folder, key, 6, encode)
 
 
 def _write_clips(folder: Path) -> None:

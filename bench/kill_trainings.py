@@ -170,10 +170,10 @@ def _latents(name: str, folder: Path) -> str | None:
         return None
     for split in SPLITS:
         world = split_of("shapes", split, model.config.sampling)
-        encode = partial(encode_world, model.encoded, world, batch_size=8)
+        encode = partial(encode_world, model.encoded, model.told, world, batch_size=8)
         key = latent_key(model.parts[role], world, model.STILLS)
         place = folder / "latents" / split
-        latents.write(place, key, CACHED, encode, progress=lambda done: None)
+        latents.write(place, key, CACHED, encode)
     return str(folder / "latents")
 
 

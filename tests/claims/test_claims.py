@@ -11,9 +11,18 @@ import torch
 
 from kinema import registry
 from kinema.claims import (
+    cvt_convolutions,
+    frozen_curriculum,
+    ia_red2_rewards,
     ltx_denoising_decoder,
     ltx_given_tokens,
+    pictures,
     stream_separates_time_and_space,
+    tnt_words,
+    uniformerv2_aggregators,
+    videomae_v2_clean_clips,
+    vivit_frozen_adapter,
+    zeroi2v_heads,
 )
 from kinema.claims.claim import chosen, claims, load, read_claim
 from kinema.claims.record import RECORDS, read_record
@@ -24,7 +33,32 @@ from kinema.errors import InputError
 from kinema.noise import Noise
 
 PICTURES = Path(__file__).parents[2] / "docs" / "claims"
+FEW_PICTURES = replace(pictures.FULL, pictures=6, held_out=5, steps=2, batch_size=4)
 SMALL: dict[str, Any] = {
+    "tnt_words": FEW_PICTURES,
+    "cvt_convolutions": FEW_PICTURES,
+    "uniformerv2_aggregators": replace(
+        uniformerv2_aggregators.FULL, steps=2, batch_size=2, held_out=3
+    ),
+    "zeroi2v_heads": replace(zeroi2v_heads.FULL, tower_steps=2, steps=2, batch_size=2, held_out=3),
+    "ia_red2_rewards": replace(
+        ia_red2_rewards.FULL, host_steps=2, steps=8, batch_size=2, held_out=4
+    ),
+    "frozen_curriculum": replace(
+        frozen_curriculum.FULL, clips=8, held_out=4, frames=4, side=16, steps=8, batch_size=4
+    ),
+    "videomae_v2_clean_clips": replace(
+        videomae_v2_clean_clips.FULL,
+        clips=4,
+        labeled=4,
+        held_out=3,
+        pretraining=2,
+        steps=2,
+        batch_size=4,
+    ),
+    "vivit_frozen_adapter": replace(
+        vivit_frozen_adapter.FULL, clips=6, held_out=4, image_steps=2, steps=2, batch_size=4
+    ),
     "stream_separates_time_and_space": replace(
         stream_separates_time_and_space.FULL, clips=8, frames=6, strengths=(0.5, 1.0)
     ),
@@ -50,6 +84,14 @@ SMALL: dict[str, Any] = {
     ),
 }
 MODULES: dict[str, Any] = {
+    "tnt_words": tnt_words,
+    "cvt_convolutions": cvt_convolutions,
+    "uniformerv2_aggregators": uniformerv2_aggregators,
+    "zeroi2v_heads": zeroi2v_heads,
+    "ia_red2_rewards": ia_red2_rewards,
+    "frozen_curriculum": frozen_curriculum,
+    "videomae_v2_clean_clips": videomae_v2_clean_clips,
+    "vivit_frozen_adapter": vivit_frozen_adapter,
     "stream_separates_time_and_space": stream_separates_time_and_space,
     "ltx_given_tokens": ltx_given_tokens,
     "ltx_denoising_decoder": ltx_denoising_decoder,
@@ -108,7 +150,9 @@ def test_a_claim_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
     assert first[0] != first[1]
 
 
-@pytest.mark.parametrize("name", ["ltx_given_tokens", "ltx_denoising_decoder"])
+@pytest.mark.parametrize(
+    "name", ["ltx_given_tokens", "ltx_denoising_decoder", "zeroi2v_heads", "ia_red2_rewards"]
+)
 def test_matched_arms_cost_the_same(name: str) -> None:
     costs = [arm.cost() for arm in MODULES[name].arms(SMALL[name])]
     assert len(set(costs)) == 1
@@ -213,3 +257,28 @@ def test_arms_of_the_decoder_see_what_they_are_said_to_see() -> None:
     assert torch.equal(seen["told"][0], seen["untold"][0])
     assert torch.allclose(seen["plain"][0][0], seen["told"][0][0] / 0.8)
     assert torch.equal(seen["plain"][0][1], z[1])
+
+
+def test_the_curriculum_has_the_operations_of_full_frames_in_more_steps() -> None:
+    scale = SMALL["frozen_curriculum"]
+    steps = {name: frozen_curriculum.steps_of(name, scale) for name in frozen_curriculum.PHASES}
+    assert steps == {"curriculum": 10, "full-frames": 8}
+    clips, stills = (frozen_curriculum.drawn(scale, "train", count) for count in (4, 1))
+    for name, count in steps.items():
+        plan = frozen_curriculum.recipe(name, scale, count)
+        source = frozen_curriculum.in_turns(clips, stills, plan)
+        size, costs = scale.batch_size, frozen_curriculum.prices(scale)
+        batches = [source(tuple(range(step * size, (step + 1) * size))) for step in range(count)]
+        seen = [batch["clips"].shape[2] for batch in batches]
+        assert set(seen[::2]) == set(plan.frames)
+        assert set(seen[1::2]) == {1}
+        arm = frozen_curriculum.cost(name, scale)
+        assert arm.flops == sum(costs[frames].flops for frames in seen)
+
+
+def test_shuffled_samples_are_all_there_in_every_round() -> None:
+    rounds = frozen_curriculum.shuffled(lambda samples: {"rows": samples}, 5)
+    first, second = (rounds(tuple(range(start, start + 5)))["rows"] for start in (0, 5))
+    assert sorted(first) == sorted(second) == [0, 1, 2, 3, 4]
+    assert first != second
+    assert rounds((1, 7))["rows"] == (first[1], second[2])

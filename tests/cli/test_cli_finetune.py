@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from kinema.files import LOCK, alone
 from kinema.systems.ltx_video import LTXVideo
 from kinema.worlds import load as load_world
 from kinema.worlds.folder import write_folder
@@ -47,6 +49,13 @@ def test_from_a_folder_to_a_clip(kinema, model, clips):
     assert again.status == 0, again.err
     assert "words:" not in again.err
     assert kinema(*tuned).err == "the run in run is finished, after 8 steps\n"
+
+
+def test_what_another_process_trains_is_left_alone(kinema, model, clips):
+    with alone("run"):
+        error = kinema("train", f"ltx_video@{model}", "--data", clips, "-o", "run").error
+        assert error == "another process writes in run; wait for it, or choose another folder"
+        assert os.listdir("run") == [LOCK]  # neither run.json nor latents
 
 
 def test_adapters_are_a_small_file_that_generate_adds(kinema, model, clips):

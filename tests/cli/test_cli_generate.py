@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import kinema as library
+from kinema.cli.outputs import clip_name
 from kinema.clip import Clip
 from kinema.systems.ltx_video import LTXVideo
 
@@ -109,7 +110,7 @@ def test_the_output_is_named_after_the_prompt(kinema, model):
     assert kinema("generate", "A RED circle!", "--model", model, "--seed", 4).status == 0
     assert Path("a-red-circle-4.mp4").exists()
     assert kinema("generate", "A RED circle!", "--model", model, "--count", 2).status == 0
-    assert Path("a-red-circle-0/0001-a-red-circle.mp4").exists()
+    assert (Path("a-red-circle-0") / clip_name(1, "A RED circle!", "", 1)).exists()
 
 
 def test_overwrite_replaces(kinema, model):

@@ -35,7 +35,7 @@ def sha(name):
 
 
 def test_pictures_are_named_with_their_digests_and_the_command_repeats_the_bytes(kinema, model):
-    options = ("--image", "a.png", "--keyframe", "b.jpg@0.5", "--keyframe", "c.webp@0.66")
+    options = ("--image", "a.png", "--keyframe", "b.jpg@0.5", "--keyframe", "c.webp@0.66:0.25")
     size = ("--num-frames", 17, "--threads", 1)
     answer = kinema("generate", PROMPT, "--model", model, "-o", "x.mp4", *options, *size, "--json")
     assert answer.status == 0, answer.err
@@ -43,7 +43,7 @@ def test_pictures_are_named_with_their_digests_and_the_command_repeats_the_bytes
     assert record["keyframes"] == [
         {"frame": 0, "sha256": sha("a.png")},
         {"frame": 6, "sha256": sha("b.jpg")},
-        {"frame": 8, "sha256": sha("c.webp")},
+        {"frame": 8, "sha256": sha("c.webp"), "strength": 0.25},
     ]
     assert record["keyframe_files"] == ["a.png", "b.jpg", "c.webp"]
     assert (record["extend_sha256"], record["extend_file"]) == ("", "")
@@ -57,9 +57,9 @@ def test_pictures_are_named_with_their_digests_and_the_command_repeats_the_bytes
 
 
 def test_the_library_makes_the_same_clip(kinema, model):
-    options = ("--image", "a.png", "--keyframe", "b.jpg@0.66")
+    options = ("--image", "a.png", "--keyframe", "b.jpg@0.66:0.7")
     assert kinema("generate", PROMPT, "--model", model, "-o", "x.mp4", *options).status == 0
-    last = Keyframe(clip=Clip.read("b.jpg"), frame=8)
+    last = Keyframe(clip=Clip.read("b.jpg"), frame=8, strength=0.7)
     made = LTXVideo.from_pretrained(model).generate(PROMPT, seed=0, image="a.png", keyframes=[last])
     made.write("y.mp4")
     assert Path("x.mp4").read_bytes() == Path("y.mp4").read_bytes()
@@ -134,6 +134,10 @@ def test_all_prompts_get_the_same_pictures(kinema, model):
         (("--keyframe", "a.png@-1"), "is not of the form FILE@SECONDS"),
         (("--keyframe", "a.png@nan"), "is not of the form FILE@SECONDS"),
         (("--keyframe", "a.png@inf"), "is not of the form FILE@SECONDS"),
+        (("--keyframe", "a.png@0:0"), "a strength lies above 0 and at most at 1"),
+        (("--keyframe", "a.png@0:1.1"), "a strength lies above 0 and at most at 1"),
+        (("--keyframe", "a.png@0:"), "a strength lies above 0 and at most at 1"),
+        (("--keyframe", "a.png@0:nan"), "a strength lies above 0 and at most at 1"),
         (
             ("--keyframe", "a.png@0.71"),
             "a.png cannot stand at 0.71 seconds: the last frame of the clip is at 0.67",

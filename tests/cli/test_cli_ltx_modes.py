@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from ltx_files import write_two_passes, write_upsampler
 from PIL import Image
 
 from kinema.clip import Clip
-from kinema.networks.ltx_latent_upsampler import LatentUpsampler, LatentUpsamplerConfig
 from kinema.systems.ltx_video import LTXVideo
-from kinema.systems.ltx_video_config import SecondPass
-from kinema.weights.files import save
 from kinema.worlds.shapes import Shapes
 
 PROMPT = "a small red circle moves left on a navy background"
@@ -72,56 +68,96 @@ def test_a_codec_that_saves_memory_makes_the_same_clip(kinema, model):
     parts = kinema(*arguments, "-o", "y.mp4", "--tile", 0, "--json")
     assert (plain.status, parts.status) == (0, 0)
     shown = [Clip.read(name).frames.astype(int) for name in ("x.mp4", "y.mp4")]
-    assert np.abs(shown[0] - shown[1]).max() <= 2
+    # Of equal clips but for rounding; a video file may make one level of a pixel several.
+    assert np.abs(shown[0] - shown[1]).mean() <= 0.1
     assert "tile" not in plain.json
     assert parts.json["tile"] == 0
     command = shlex.split(parts.json["command"])
     assert command[command.index("--tile") + 1] == "0"
 
 
-def two_passes(name: str) -> None:
-    """A model that makes its clips in two passes."""
-    torch.manual_seed(0)
-    base = LTXVideo.PRESETS["nano"]()
-    second = SecondPass(
-        share=0.67,
-        steps=4,
-        skip_first=2,
-        guidance=1.0,
-        perturbed=0.0,
-        perturbed_blocks=(),
-        rescale=0.0,
-    )
-    size = {"height": 48, "width": 48, "levels": (0.9, 0.5), "guidance": (1.0, 3.0)}
-    LTXVideo(replace(base, sampling=replace(base.sampling, second=second, **size))).save_pretrained(
-        name
-    )
-
-
-def upsampler(name: str) -> None:
-    """A latent upsampler in the file that its authors publish."""
-    config = LatentUpsamplerConfig(
-        in_channels=8, mid_channels=32, num_blocks_per_stage=1, upsample="space"
-    )
-    told = {"_class_name": "LatentUpsampler", "in_channels": 8, "mid_channels": 32}
-    told |= {"num_blocks_per_stage": 1, "dims": 3}
-    tensors = LatentUpsampler(config).state_dict()
-    save(name, tensors, {"config": json.dumps(told)}, overwrite=False)
-
-
 def test_two_passes(kinema):
-    two_passes("two.safetensors")
-    upsampler("up.safetensors")
+    write_two_passes("two.safetensors")
+    write_upsampler("up.safetensors", "space")
     arguments = ("generate", PROMPT, "--model", "two.safetensors", "-o", "x.mp4", "--threads", 1)
-    assert "needs its latent upsampler" in kinema(*arguments).error
     answer = kinema(*arguments, "--upsampler", "up.safetensors", "--json")
     assert answer.status == 0, answer.err
     assert Clip.read("x.mp4").size == (48, 48)
-    assert answer.json["upsampler_sha256"] == sha("up.safetensors")
+    assert answer.json["upsampler_sha256"] == [sha("up.safetensors")]
     command = shlex.split(answer.json["command"])
     assert "--guidance" not in command  # a table, which the model has
     assert kinema(*command[1:], "-o", "y.mp4").status == 0
     assert Path("x.mp4").read_bytes() == Path("y.mp4").read_bytes()
+
+
+def test_two_passes_without_an_upsampler_are_refused_before_any_work(kinema, monkeypatch):
+    write_two_passes("two.safetensors")
+    monkeypatch.setattr("kinema.cli.clips.digest", None)  # of 13B parameters it takes long
+    answer = kinema("generate", PROMPT, "--model", "two.safetensors", "-o", "x.mp4")
+    assert answer.error == (
+        "this model makes clips in two passes and needs its latent upsampler between them, "
+        "published as ltxv-spatial-upscaler-0.9.7.safetensors: `kinema generate --upsampler FILE`, "
+        "or `load_upsampler(FILE)` in Python"
+    )
+
+
+def test_twice_the_frame_rate(kinema, model):
+    write_upsampler("up.safetensors", "time")
+    arguments = ("generate", PROMPT, "--model", model, "--threads", 1)
+    options = ("--upsampler", "up.safetensors", "--keyframe", "a.png@0.5", "--json")
+    answer = kinema(*arguments, *options, "-o", "x.mp4")
+    assert answer.status == 0, answer.err
+    made = Clip.read("x.mp4")
+    assert (made.num_frames, made.fps) == (17, 24.0)
+    assert answer.json["upsampler_sha256"] == [sha("up.safetensors")]
+    assert answer.json["sampling"]["fps"] == 12.0
+    command = shlex.split(answer.json["command"])
+    assert kinema(*command[1:], "-o", "y.mp4").status == 0
+    assert Path("x.mp4").read_bytes() == Path("y.mp4").read_bytes()
+
+
+def test_upsamplers_of_both_kinds(kinema):
+    write_two_passes("two.safetensors")
+    for kind in ("space", "time"):
+        write_upsampler(f"{kind}.safetensors", kind)
+    both = ("--upsampler", "time.safetensors", "--upsampler", "space.safetensors")
+    arguments = ("generate", PROMPT, "--model", "two.safetensors", "--threads", 1, "-o")
+    answer = kinema(*arguments, "x.mp4", *both, "--json")
+    assert answer.status == 0, answer.err
+    assert (Clip.read("x.mp4").num_frames, Clip.read("x.mp4").size) == (17, (48, 48))
+    command = shlex.split(answer.json["command"])
+    assert command.count("--upsampler") == 2
+    error = kinema(*arguments, "y.mp4", *both, "--upsampler", "time.safetensors").error
+    assert error == "--upsampler names two of one kind; give one of space and one of time"
+
+
+def test_upsamplers_that_have_no_use_are_refused(kinema, model):
+    for kind in ("space", "time"):
+        write_upsampler(f"{kind}.safetensors", kind)
+    arguments = ("generate", PROMPT, "--model", model, "-o", "x.mp4", "--upsampler")
+    assert (
+        "in one pass; leave out the --upsampler of space"
+        in kinema(*arguments, "space.safetensors").error
+    )
+    said = "24 fps that are sampled at 12 cannot go on from others; leave out the temporal"
+    assert said in kinema(*arguments, "time.safetensors", "--extend", "clip.mp4").error
+    Path("story.txt").write_text(f"{PROMPT} | 3\n")
+    story = ("generate", "--story", "story.txt", *arguments[2:])
+    assert said in kinema(*story, "time.safetensors").error
+
+
+def test_the_bar_counts_both_passes(kinema, monkeypatch):
+    write_two_passes("two.safetensors")
+    write_upsampler("up.safetensors", "space")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    arguments = ("generate", PROMPT, "--model", "two.safetensors", "--upsampler", "up.safetensors")
+    for count in (1, 2):
+        place = "x.mp4" if count == 1 else "several"
+        answer = kinema(*arguments, "--count", count, "-o", place)
+        assert answer.status == 0, answer.err
+        assert f"{5 * count}/{5 * count}" in answer.err
+        totals = {shown.rpartition("/")[2] for shown in re.findall(r"\d+/\d+", answer.err)}
+        assert totals == {str(5 * count)}
 
 
 @pytest.mark.parametrize(

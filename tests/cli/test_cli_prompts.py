@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from kinema.cli.outputs import clip_name
 from kinema.cli.prompts import read_prompts
 from kinema.errors import InputError
 
+LEFT = "0000-a-red-circle-moves-left-6fd0bbab.mp4"
+UP = clip_name(1, "a blue square moves up", "", 0)
 LINES = "# a comment\n\na red circle moves left\na blue square moves up\n"
 
 
@@ -27,13 +30,10 @@ def clips(folder: str) -> list[str]:
 def test_each_line_becomes_a_clip(kinema, model):
     answer = kinema("generate", "--prompts", prompts(LINES), "--model", model)
     assert answer.status == 0, answer.err
-    assert clips("prompts-0") == [
-        "0000-a-red-circle-moves-left.mp4",
-        "0001-a-blue-square-moves-up.mp4",
-    ]
+    assert clips("prompts-0") == [LEFT, UP]
     assert answer.out.splitlines() == [f"prompts-0/{name}" for name in clips("prompts-0")]
     assert kinema("generate", "a blue square moves up", "--model", model, "-o", "b.mp4").status == 0
-    made = Path("prompts-0/0001-a-blue-square-moves-up.mp4").read_bytes()
+    made = (Path("prompts-0") / UP).read_bytes()
     assert made == Path("b.mp4").read_bytes()
 
 
@@ -62,6 +62,25 @@ def test_count_applies_to_each_line(kinema, model):
     assert seeds == [0, 1, 0, 1]
 
 
+def test_no_clip_takes_the_name_of_another(kinema, model):
+    """Prompts with the same words; other seeds and negatives; in one folder, one after another."""
+    arguments = ("generate", "--model", model, "-o", "out", "--prompts")
+    lists = [("a red circle", "a.txt"), ("A red circle!", "b.txt")]
+    for number, (seed, no) in enumerate(((0, "red"), (0, "blue"), (1, "red"), (1, "blue"))):
+        line = {"prompt": "a red circle", "seed": seed, "negative": no}
+        lists.append((json.dumps(line), f"{number}.jsonl"))
+    made: dict[str, bytes] = {}
+    for text, name in lists:
+        answer = kinema(*arguments, prompts(text, name), "--overwrite")  # for the sheet
+        assert answer.status == 0, answer.err
+        own = answer.out.splitlines()
+        assert not made.keys() & set(own)
+        assert all(Path(path).read_bytes() == content for path, content in made.items())
+        made |= {path: Path(path).read_bytes() for path in own}
+    assert len(made) == 6
+    assert all(path.startswith("out/0000-a-red-circle-") for path in made)
+
+
 def test_broken_lines_are_named_and_the_others_run(kinema, model):
     long = " ".join(["red"] * 10_000)
     file = prompts(
@@ -75,7 +94,10 @@ def test_broken_lines_are_named_and_the_others_run(kinema, model):
         "prompts.txt:4: this model knows no word of the prompt 'zzz qqq'",
         "kinema: error: 3 of 5 prompts cannot be used; mend them and run the same command again",
     ]
-    assert clips("out") == ["0000-a-red-circle.mp4", "0004-a-blue-square.mp4"]
+    assert clips("out") == [
+        clip_name(0, "a red circle", "", 0),
+        clip_name(4, "a blue square", "", 0),
+    ]
 
 
 def test_a_rerun_makes_only_what_is_missing(kinema, model):
@@ -87,12 +109,13 @@ def test_a_rerun_makes_only_what_is_missing(kinema, model):
     answer = kinema(*arguments)
     assert answer.status == 0
     assert answer.err == "1 of 2 clips in out are finished already\n"
-    assert answer.out == "out/0001-a-blue-square.mp4\n"
+    assert answer.out == f"out/{clip_name(1, 'a blue square', '', 0)}\n"
     assert before == {path: path.stat().st_mtime_ns for path in Path("out").glob("0000*")}
     answer = kinema(*arguments)
     assert (answer.status, answer.out) == (0, "")
-    Path("out/0000-a-red-circle.mp4").unlink()
-    assert kinema(*arguments).out == "out/0000-a-red-circle.mp4\n"
+    first = Path("out") / clip_name(0, "a red circle", "", 0)
+    first.unlink()
+    assert kinema(*arguments).out == f"{first}\n"
 
 
 def test_a_rerun_with_other_settings_loses_nothing(kinema, model):
@@ -100,9 +123,7 @@ def test_a_rerun_with_other_settings_loses_nothing(kinema, model):
     assert kinema(*arguments).status == 0
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
     error = kinema(*arguments, "--steps", 2).error
-    assert (
-        "0000-a-red-circle-moves-left.mp4 was made with steps 3, not 2; pass --overwrite" in error
-    )
+    assert f"{LEFT} was made with steps 3, not 2; pass --overwrite" in error
     assert before == {path: path.read_bytes() for path in Path("out").iterdir()}
     assert kinema(*arguments, "--steps", 2, "--overwrite").status == 0
     assert before != {path: path.read_bytes() for path in Path("out").iterdir()}
@@ -111,8 +132,8 @@ def test_a_rerun_with_other_settings_loses_nothing(kinema, model):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("0000-a-red-circle-moves-left.mp4", "nothing tells how it was made"),
-        ("0000-a-red-circle-moves-left.json", "is no record of ours"),
+        (LEFT, "nothing tells how it was made"),
+        (LEFT.replace("mp4", "json"), "is no record of ours"),
         ("contact_sheet.png", "exists"),
     ],
 )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import re
 import shlex
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -206,6 +209,49 @@ def test_what_does_not_go_with_a_story(kinema, model, options, said):
 def test_a_model_that_takes_no_frames_tells_no_story(kinema, model, monkeypatch):
     monkeypatch.setattr("kinema.cli.story.ImageToVideo", Rollout)
     assert "cannot go on from given frames" in kinema(*generate(model)).error
+
+
+@pytest.mark.slow
+def test_a_minute_in_bounded_memory_and_killed_it_is_the_same(model, process):
+    """720 frames in 88 windows; 480 of them are 53 MB, more than the memory may grow by. What comes
+    when all windows are there, such as writing the clip, is in the test after this one.
+    """
+    Path("story.txt").write_text("".join(f"{prompt} | 10\n" for prompt in (LEFT, UP) * 3))
+    size = ("--size", "192x192", "--steps", 1, "--num-frames", 25, "--threads", 1)
+    resident = memory_by_window(process(*generate(model, *size)).popen, Path("a.parts"))
+    assert len(resident) == 88
+    later = [seen for seen in resident[len(resident) // 3 : -1] if seen]
+    assert max(later) < 1.1 * min(later), later
+    assert Clip.read("a.mp4", start_seconds=59).num_frames == 12
+    killed = process(*generate(model, *size, out="b.mp4")).popen
+    windows, seconds = random.randint(1, 80), random.uniform(0, 0.3)
+    while not Path(f"b.parts/{windows:05d}.npz").exists():
+        assert killed.poll() is None
+        time.sleep(0.02)
+    time.sleep(seconds)
+    killed.kill()
+    killed.wait()
+    assert not Path("b.mp4").exists()
+    again = process(*generate(model, *size, out="b.mp4")).popen
+    assert again.communicate()[1].startswith("going on after ")
+    for name in (".mp4", ".png", ".drift.png"):
+        same = Path(f"a{name}").read_bytes() == Path(f"b{name}").read_bytes()
+        assert same, f"killed {seconds} seconds after window {windows}, {name} differs"
+
+
+def memory_by_window(popen, parts: Path) -> list[int]:
+    """The largest resident set in KiB that is seen while each window of a story is made."""
+    status, resident = Path(f"/proc/{popen.pid}/status"), []
+    while popen.poll() is None:
+        done = len(list(parts.glob("0*.npz")))
+        told = re.search(r"VmRSS:\s+(\d+)", status.read_text())
+        if told and done:
+            resident += [0] * (done - len(resident))
+            resident[-1] = max(resident[-1], int(told[1]))
+        with suppress(subprocess.TimeoutExpired):
+            popen.wait(timeout=0.02)
+    assert popen.returncode == 0, popen.communicate()
+    return resident
 
 
 @pytest.mark.slow

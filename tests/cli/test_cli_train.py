@@ -75,6 +75,14 @@ def test_a_finished_run_says_so_and_a_longer_one_goes_on(kinema, codec):
     assert codec.read_bytes() != before
 
 
+def test_a_finished_run_without_reports_tells_what_there_is(kinema, codec):
+    log = Path("codec/log.jsonl")
+    lines = [line for line in log.read_text().splitlines() if "held_out" not in line]
+    log.write_text("\n".join(lines) + "\n")
+    answer = kinema(*CODEC, *STEPS, "--json")
+    assert answer.json == {"model": "codec/model.safetensors", "steps": 5}
+
+
 def test_the_seed_fixes_the_weights(kinema, codec):
     assert kinema(*CODEC, *STEPS, "-o", "same").status == 0
     assert kinema(*CODEC, *STEPS, "-o", "other", "--seed", 1).status == 0
@@ -84,8 +92,13 @@ def test_the_seed_fixes_the_weights(kinema, codec):
 
 def test_a_warm_start_takes_the_trained_roles_too(kinema, codec):
     options = ("--seed", 1, *STEPS, "--set", "recipe.warmup=1000000")
+    said = (
+        "stage codec starts the codec anew; pass --warm to go on with what codec/model.safetensors"
+    )
     for name, more in (("cold", ()), ("warm", ("--warm",))):
-        assert kinema(*CODEC, *options, *START, *more, "-o", name).status == 0
+        answer = kinema(*CODEC, *options, *START, *more, "-o", name)
+        assert answer.status == 0
+        assert answer.err.startswith(said) == (name == "cold")
     start, cold, warm = (
         LTXVideo.from_pretrained(f"{name}/model.safetensors")
         .parts["codec"]

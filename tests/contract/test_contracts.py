@@ -126,10 +126,10 @@ class Leg:
         codec = self.model.parts[self.plan.latents_of]
         for split in SPLITS:
             world = split_of("shapes", split, self.model.config.sampling)
-            encode = partial(encode_world, self.model.encoded, world, batch_size=8)
+            encode = partial(encode_world, self.model.encoded, self.model.told, world, batch_size=8)
             folder = self.folder / "latents" / split
             key = latent_key(codec, world, self.model.STILLS)
-            latents.write(folder, key, self.recipe.held_out, encode, progress=lambda done: None)
+            latents.write(folder, key, self.recipe.held_out, encode)
         return str(self.folder / "latents")
 
 

@@ -33,7 +33,7 @@ def written(folder: Path, count: int = COUNT, key: LatentKey = KEY) -> list[rang
         asked.append(samples)
         return encode(samples)
 
-    write(folder, key, count, counted, progress=lambda done: None)
+    write(folder, key, count, counted)
     return asked
 
 
@@ -46,9 +46,7 @@ def indices(batch: dict) -> list[int]:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    done: list[int] = []
-    write(tmp_path, KEY, COUNT, encode, progress=done.append)
-    assert done == [SHARD, COUNT]
+    write(tmp_path, KEY, COUNT, encode)
     read = cache(tmp_path)
     assert len(read) == COUNT
     batch = read(tuple(range(COUNT)))
@@ -70,7 +68,7 @@ def with_stills(samples: range) -> Iterator[Encoded]:
 
 def test_single_frames_stay_with_their_clips(tmp_path: Path) -> None:
     key = replace(KEY, stills=2)
-    write(tmp_path, key, COUNT, with_stills, progress=lambda done: None)
+    write(tmp_path, key, COUNT, with_stills)
     batch = cache(tmp_path)(tuple(range(COUNT)))
     order = indices(batch)
     expected = [*with_stills(range(COUNT))]
@@ -152,7 +150,7 @@ def test_an_encoding_that_was_stopped_goes_on(tmp_path: Path) -> None:
         return encode(samples)
 
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, KEY, COUNT, stopped, progress=lambda done: None)
+        write(tmp_path, KEY, COUNT, stopped)
     with pytest.raises(InputError, match="lacks samples in shard-00001"):
         cache(tmp_path)
     assert written(tmp_path) == [range(SHARD, COUNT)]

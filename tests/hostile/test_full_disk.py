@@ -26,7 +26,6 @@ from kinema.metrics.feature_stats import FeatureStats
 from kinema.noise import Noise
 from kinema.sample import Features, Sound, Table, Text
 from kinema.scenes.gaussians import Gaussians
-from kinema.systems.frozen_in_time_index import Index
 from kinema.training import checkpoint
 from kinema.weights import files, lora
 from kinema.worlds.folder import read_metadata, write_folder
@@ -79,9 +78,6 @@ WRITES: dict[str, Callable[[Path], object]] = {
     "lora.safetensors": lambda path: lora.write(
         path, {"net.l.lora_A.weight": ROWS, "net.l.lora_B.weight": ROWS}, words=(), overwrite=True
     ),
-    "index.safetensors": lambda path: Index(ROWS.numpy(), ("a",) * 99, "m").write(
-        path, overwrite=True
-    ),
     "stats.safetensors": lambda path: FeatureStats.of(ROWS).save(path, overwrite=True),
     "step-00000002.safetensors": lambda path: checkpoint.save(path, WEIGHTS, {"step": 2}),
 }
@@ -109,7 +105,7 @@ def test_a_latent_cache_goes_on_after_a_full_disk(tmp_path: Path) -> None:
         return [Encoded(torch.ones(2, 4, 8, 8), ("a",), {}) for _ in samples]
 
     def written() -> None:
-        latents.write(tmp_path, key, 4, encode, progress=lambda done: None)
+        latents.write(tmp_path, key, 4, encode)
 
     with pytest.raises(InputError, match=r"cannot write .*shard-00000"), full_disk():
         written()

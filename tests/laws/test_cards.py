@@ -22,6 +22,7 @@ BASES = (
     "model.py",
     "text_to_video.py",
     "recognizer.py",
+    "retriever.py",
     "image_to_video.py",
     "keyframes.py",
     "published.py",

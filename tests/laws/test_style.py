@@ -27,6 +27,7 @@ BASES_OF_SYSTEMS = (
     "systems/keyframes.py",
     "systems/published.py",
     "systems/recognizer.py",
+    "systems/retriever.py",
 )
 SEE = re.compile(r"see `{1,2}(\w+\.py)`")
 

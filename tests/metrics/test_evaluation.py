@@ -230,7 +230,6 @@ def test_a_caption_is_read_from_beside_a_clip(tmp_path):
         ("lpips", "--weights alexnet=FILE"),
         ("clipsim", "--weights clip=FILE"),
         ("stream-dinov2", "--weights dinov2=FILE"),
-        ("fvd-tiny", "--weights tiny=FILE"),
     ],
 )
 def test_what_is_missing_is_said_before_any_clip_is_read(folders, tmp_path, names, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kinema.networks.clip_convnet import ClipConvNet, ClipConvNetConfig
 from kinema.noise import Noise
 from kinema.weights import files
 from kinema.weights.maps import i3d as i3d_map
+from kinema.worlds import load
 
 CLIP = (Noise(0, (0,)).uniform((1, 10, 3, 40, 48), "clip")[0] * 255).to(torch.uint8)
 
@@ -110,6 +112,19 @@ def test_the_tiny_network_is_read_with_its_configuration(tmp_path):
     files.save(bare, dict(network.state_dict()), {}, overwrite=False)
     with pytest.raises(InputError, match=r"bare\.safetensors holds no configuration"):
         extractors.tiny({"tiny": bare}, "cpu")
+
+
+def test_the_tiny_network_that_ships_tells_grounds_apart():
+    measure = extractors.tiny({}, "cpu")
+    world = load("shapes", seed=5, split="train", num_frames=17, height=64, width=64, fps=12.0)
+    samples = [world.sample(index) for index in range(24)]
+    clips = [torch.from_numpy(sample.clip.frames.copy()).permute(0, 3, 1, 2) for sample in samples]
+    features = torch.stack([measure.run(clip) for clip in clips])
+    gaps = torch.cdist(features, features).fill_diagonal_(math.inf)
+    grounds = [sample.labels["background_kind"] for sample in samples]
+    nearest = [grounds[int(row.argmin())] == own for row, own in zip(gaps, grounds)]
+    assert sum(nearest) >= 22  # of 24; half by chance
+    assert measure.name == "ClipConvNet features (a stand-in)"
 
 
 def test_effnet_sees_more_damage_in_more_noise():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kinema.metrics.retrieval import ranks, recall, summary
+from kinema.metrics.retrieval import ranks, ranks_of_best, recall, summary
 from kinema.noise import Noise
 
 
@@ -54,3 +54,11 @@ def test_scores_of_chance() -> None:
     scores = summary(ranks(similarity, torch.arange(400) % 50))
     assert float(scores["R@1"]) == pytest.approx(1 / 50, abs=0.02)
     assert float(scores["MdR"]) == pytest.approx(25.5, abs=3)
+
+
+def test_of_several_right_candidates_the_nearest_counts() -> None:
+    similarity = torch.tensor([[0.9, 0.5, 0.7], [0.2, 0.2, 0.1]])
+    right = torch.tensor([[False, True, True], [True, False, True]])
+    assert ranks_of_best(similarity, right).tolist() == [2, 1]
+    with pytest.raises(AssertionError, match="no right candidate"):
+        ranks_of_best(similarity, right & torch.tensor([[True], [False]]))

@@ -130,7 +130,7 @@ def test_only_differences_of_positions_matter_to_attention() -> None:
         turned_q, turned_k = (turn(x, table) for x in (q, k))
         return turned_q @ turned_k.mT
 
-    def turn(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    def turn(x: Tensor, table: Tensor) -> Tensor:
         turned = rotate(x, table)
         assert torch.equal(turned[..., :4], x[..., :4].float().double())  # idle channels
         torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1), rtol=1e-5, atol=0)
@@ -147,13 +147,13 @@ def test_only_differences_of_positions_matter_to_attention() -> None:
 
 def test_frequencies_grow_and_axes_alternate() -> None:
     places = torch.tensor([[[2.0], [0.0], [8.0]]])  # fractions 1, 0 and 1/2
-    cos, sin = rotary_table(places, 14, theta=100.0, max_position=(2.0, 5.0, 16.0))
-    assert cos.shape == sin.shape == (1, 1, 14)
-    assert cos.dtype == torch.float32
+    table = rotary_table(places, 14, theta=100.0, max_position=(2.0, 5.0, 16.0))
+    assert table.shape == (1, 1, 7)
+    assert table.dtype == torch.complex64
     angles = [f * p for f in (math.pi / 2, 50 * math.pi) for p in (1, -1, 0)]
-    expected = torch.tensor([0.0, 0.0, *(a for a in angles for _ in range(2))])
-    torch.testing.assert_close(cos[0, 0], expected.cos(), atol=1e-5, rtol=0)
-    torch.testing.assert_close(sin[0, 0], expected.sin(), atol=1e-5, rtol=0)
+    expected = torch.tensor([0.0, *angles])
+    torch.testing.assert_close(table[0, 0].real, expected.cos(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(table[0, 0].imag, expected.sin(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -221,6 +221,19 @@ def test_bfloat16_is_close() -> None:
         rotary_table(PLACES, 16, theta=10.0, max_position=(20.0, 2048.0, 2048.0)),
     )
     assert turned.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_gradients_the_same_is_computed_and_what_is_given_stays(dtype: torch.dtype) -> None:
+    """Then results take the place of what is no longer needed, and attention goes by blocks."""
+    network, x, text = small(dtype), X.to(dtype), TEXT.to(dtype)
+    before = x.clone(), text.clone()
+    expected = network(x, TIME, given(text=text)).detach()
+    with torch.no_grad():
+        out = network(x, TIME, given(text=text))
+    assert (out - expected).norm() <= (1e-6 if dtype is torch.float32 else 0.03) * expected.norm()
+    assert torch.equal(x, before[0])
+    assert torch.equal(text, before[1])
 
 
 def test_everything_is_made_on_the_device_of_the_weights() -> None:

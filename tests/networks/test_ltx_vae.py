@@ -346,6 +346,28 @@ def test_every_parameter_has_a_gradient_and_checkpointing_gives_the_same() -> No
         assert value.abs().max() > 0, name
 
 
+def test_without_gradients_the_same_is_computed_and_what_is_given_stays() -> None:
+    """Then convolutions go by frames, and results take the place of what is no longer needed."""
+    torch.manual_seed(0)
+    vae = LTXVAE(dataclasses.replace(SMALL, encoder_base_channels=32, decoder_base_channels=32))
+    for scale in (p for name, p in vae.named_parameters() if "per_channel_scale" in name):
+        nn.init.constant_(scale, 0.5)
+    x, z = torch.randn(1, 3, 9, 32, 32), torch.randn(1, 4, 3, 4, 4)
+    given = x.clone(), z.clone()
+
+    def both() -> tuple[Tensor, Tensor]:
+        return vae.moments(x), vae.decode(z, time=torch.tensor([0.1]), noise=noise_source(1))
+
+    expected = both()
+    with torch.no_grad():
+        got = both()
+    assert torch.equal(x, given[0])
+    assert torch.equal(z, given[1])
+    for ours, known in zip(got, expected):
+        assert not torch.equal(ours, known)
+        torch.testing.assert_close(ours, known, rtol=0, atol=1e-4)
+
+
 def test_type_and_device_are_those_asked_for() -> None:
     vae = LTXVAE(SMALL, device="cpu", dtype=torch.bfloat16)
     assert {value.dtype for value in vae.state_dict().values()} == {torch.bfloat16}

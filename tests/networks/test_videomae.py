@@ -1,4 +1,4 @@
-"""VideoMAE: published tensors, a recorded case of the authors' class, transformers' class."""
+"""VideoMAE: published tensors, transformers' class, what is dropped in training."""
 
 from __future__ import annotations
 
@@ -27,14 +27,11 @@ from kinema.networks.videomae import (
     vit_s_16,
 )
 from kinema.noise import Noise
-from kinema.parity.case import read_case
-from kinema.parity.network import load_weights
 from kinema.parity.runner import relative_error
 from kinema.weights import manifests
 from kinema.weights.files import load_into, open_checkpoint
 from kinema.weights.maps import videomae as maps
 
-RECORDED = Path(__file__).parent / "recorded" / "videomae"
 SMALL = VideoMAEConfig(
     image_size=16,
     patch_size=8,
@@ -77,7 +74,7 @@ def compare(
     with torch.no_grad():
         states = peer.videomae(theirs).last_hidden_state
         assert relative_error(network.tokens(clips), states) < 1e-5
-        assert relative_error(network.features(clips), peer.fc_norm(states.mean(1))) < 1e-5
+        assert relative_error(network.forward_features(clips), peer.fc_norm(states.mean(1))) < 1e-5
         assert relative_error(network(clips), peer(theirs).logits) < 1e-5
 
 
@@ -111,27 +108,6 @@ def test_a_published_size_has_the_tensors_of_transformers() -> None:
     manifests.check(network, manifest, maps.TRANSFORMERS, beside={})
 
 
-def test_features_and_logits_are_those_of_the_authors_class() -> None:
-    case = read_case(RECORDED)
-    given = case.config
-    config = VideoMAEConfig(
-        image_size=given["img_size"],
-        patch_size=given["patch_size"],
-        width=given["embed_dim"],
-        num_layers=given["depth"],
-        num_heads=given["num_heads"],
-        hidden=int(given["mlp_ratio"] * given["embed_dim"]),
-        num_frames=given["all_frames"],
-        num_classes=given["num_classes"],
-    )
-    network = VideoMAE(config)
-    load_weights(network, case, maps.OFFICIAL, {})
-    with torch.no_grad():
-        clips = case.inputs["video"]
-        assert relative_error(network.features(clips), case.expected["out.features"]) < 1e-5
-        assert relative_error(network(clips), case.expected["out.logits"]) < 1e-5
-
-
 def test_a_file_of_transformers_gives_their_features_and_logits(tmp_path: Path) -> None:
     peer = peer_of(SMALL)
     stir(peer)
@@ -163,13 +139,16 @@ def test_a_clip_is_not_its_reverse() -> None:
     network = VideoMAE(SMALL)
     stir(network)
     with torch.no_grad():
-        assert relative_error(network.features(CLIPS.flip(2)), network.features(CLIPS)) > 1e-2
+        assert (
+            relative_error(network.forward_features(CLIPS.flip(2)), network.forward_features(CLIPS))
+            > 1e-2
+        )
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 16, 16), (1, 3, 6, 16, 24), (1, 1, 6, 16, 16)])
 def test_clips_of_other_sizes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"VideoMAE reads clips \(B, 3, 6, 16, 16\), not"):
-        VideoMAE(SMALL, device="meta").features(torch.zeros(shape))
+        VideoMAE(SMALL, device="meta").forward_features(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(

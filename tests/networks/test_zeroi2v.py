@@ -234,11 +234,11 @@ def test_which_tokens_and_heads_read_other_frames(within: Any) -> None:
     """Frame 1 of keys and values is moved: the frames, tokens and heads that it reaches."""
     shifts = (Shift(frames=1, channels=4),)
     attention = stirred(replace(SMALL, shifts=shifts, within=within)).blocks[0].attn
-    x = torch.zeros(4, 5, 24)
-    x[1] = 1
+    x = torch.zeros(1, 4, 5, 24)
+    x[:, 1] = 1
     reached = {
         (frame, token, channel // 8)
-        for frame, token, channel in (attention.shift(x) != 0).nonzero().tolist()
+        for frame, token, channel in (attention.shift(x)[0] != 0).nonzero().tolist()
         if frame != 1
     }
     tokens, heads = range(5), range(3)
@@ -258,10 +258,11 @@ def test_queries_stay_in_their_frame() -> None:
             moved.extend((q, k, v))
 
     network = stirred(replace(SMALL, adapters=None))
-    x = Noise(0, tuple(range(8))).normal((8, 5, 24), "tokens")
+    x = Noise(0, (0, 1)).normal((2, 4, 5, 24), "tokens")
     with hooked(look):
         network.blocks[0].attn(x, None)
-    q, k, v = network.blocks[0].attn.qkv(x).unflatten(-1, (3, 3, 8)).permute(2, 0, 3, 1, 4)
+    qkv = network.blocks[0].attn.qkv(x).flatten(0, 1)
+    q, k, v = qkv.unflatten(-1, (3, 3, 8)).permute(2, 0, 3, 1, 4)
     assert torch.equal(moved[0], q)
     for found, plain in zip(moved[1:], (k, v)):
         of_clips, own = found.unflatten(0, (2, 4)), plain.unflatten(0, (2, 4))
@@ -313,6 +314,7 @@ def test_at_first_a_clip_that_stands_still_is_seen_as_by_the_image_tower(tmp_pat
     still = CLIPS[:, :, :1].expand_as(CLIPS)
     expected = peer.vision_model(still[:, :, 0]).pooler_output
     assert relative_error(network.forward_features(still), expected) < 1e-5
+    assert relative_error(network.forward_features(still[:, :, :1]), expected) < 1e-5
     assert relative_error(network.forward_features(CLIPS), expected) > 1e-2
 
 
@@ -384,7 +386,9 @@ def test_rows_of_a_batch_do_not_see_one_another() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 3, 5, 16, 16), (1, 3, 4, 16, 24), (1, 1, 4, 16, 16)])
 def test_clips_of_other_sizes_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"ZeroI2V reads clips \(B, 3, 4, 16, 16\), not"):
+    with pytest.raises(
+        InputError, match=r"ZeroI2V reads clips \(B, 3, 4, 16, 16\), or of one frame, not"
+    ):
         ZeroI2V(SMALL, device="meta")(torch.zeros(shape))
 
 

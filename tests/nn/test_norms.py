@@ -10,15 +10,25 @@ from kinema.nn.norms import ChannelNorm, PixelNorm, RMSNorm
 
 def test_pixel_norm_gives_every_pixel_mean_square_one() -> None:
     x = 7 * torch.randn(2, 16, 3, 4, 5)
-    y = PixelNorm()(x)
+    y = PixelNorm()(x, out=None)
     torch.testing.assert_close(y.square().mean(dim=1), torch.ones(2, 3, 4, 5))
     torch.testing.assert_close(y * x.square().mean(dim=1, keepdim=True).sqrt(), x)
-    assert torch.equal(PixelNorm()(torch.zeros(1, 4, 1, 1, 1)), torch.zeros(1, 4, 1, 1, 1))
+    assert torch.equal(
+        PixelNorm()(torch.zeros(1, 4, 1, 1, 1), out=None), torch.zeros(1, 4, 1, 1, 1)
+    )
+
+
+def test_pixel_norm_is_the_same_without_gradients() -> None:
+    x = torch.randn(2, 16, 3, 4, 5)
+    with torch.no_grad():
+        y = PixelNorm()(x, out=None)
+        assert PixelNorm()(x.clone(), out=y) is y
+    torch.testing.assert_close(y, PixelNorm()(x, out=None))
 
 
 def test_pixel_norm_takes_its_mean_in_float32() -> None:
     x = torch.full((1, 4, 1, 1, 1), 1000.0, dtype=torch.float16)  # its square is no float16
-    assert torch.equal(PixelNorm()(x), torch.ones_like(x))
+    assert torch.equal(PixelNorm()(x, out=None), torch.ones_like(x))
 
 
 @torch.no_grad()

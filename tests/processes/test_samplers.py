@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kinema.noise import Noise
 from kinema.processes.samplers import dpmpp_2m, euler, euler_step, heun, renoised
-from kinema.processes.steps import Report, Step, watching
+from kinema.processes.steps import Report, Step, counted, watching
 
 Sampler = Callable[..., Tensor]
 
@@ -120,6 +120,17 @@ def test_all_who_watch_hear_of_a_step() -> None:
             euler(rotating, START, levels(2))
         euler(rotating, START, levels(3))
     assert (len(outer), len(inner)) == (5, 2)
+
+
+def test_several_samplings_are_told_as_one() -> None:
+    told: list[Report] = []
+    with watching(told.append):
+        for before, steps in ((0, 2), (2, 3)):
+            with counted(before=before, total=5):
+                euler(rotating, START, levels(steps))
+        euler(rotating, START, levels(1))
+    assert [(r.step.index, r.step.total) for r in told] == [*((i, 5) for i in range(5)), (0, 1)]
+    assert [r.step.sigma for r in told[2:4]] == levels(3)[:2].tolist()
 
 
 class Adds:

@@ -17,6 +17,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from kinema.conditions.text import T5Config
+from kinema.networks.ltx_latent_upsampler import LatentUpsampler
 from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.ltx_vae_config import BlockConfig, LTXVAEConfig
 from kinema.noise import Noise
@@ -209,6 +210,23 @@ def single_file_shapes(config: LTXVideoConfig) -> dict[str, tuple[int, ...]]:
         shapes |= keymap.to_theirs(state)
     channels = (config.codec.latent_channels,)
     return shapes | {f"vae.per_channel_statistics.{name}": channels for name in STATISTICS}
+
+
+def write_upsampler(path: Path, network: LatentUpsampler, **changes: Any) -> Path:
+    """A latent upsampler as its authors publish it, perhaps with other arguments."""
+    config = network.config
+    told = {
+        "_class_name": "LatentUpsampler",
+        "in_channels": config.in_channels,
+        "mid_channels": config.mid_channels,
+        "num_blocks_per_stage": config.num_blocks_per_stage,
+        "dims": 3,
+        "spatial_upsample": config.upsample in ("space", "all"),
+        "temporal_upsample": config.upsample in ("time", "all"),
+        **changes,
+    }
+    files.save(path, network.state_dict(), {"config": json.dumps(told)}, overwrite=True)
+    return path
 
 
 def write_without_values(

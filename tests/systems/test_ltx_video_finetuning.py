@@ -268,7 +268,9 @@ def test_the_generator_stage_reads_a_folder_too(clips: Path, tmp_path: Path) -> 
     model, plan = fresh(), LTXVideo.STAGES["generator"]
     recipe = replace(plan.recipes["nano"], steps=2, precision="float32")
     run = {"data": str(clips), "folder": tmp_path, "seed": 0, "device": "cpu"}
-    stage.train(model, plan, recipe, **run)
+    with pytest.raises(InputError, match=r"or set recipe\.shown=0"):
+        stage.train(model, plan, recipe, **run)
+    stage.train(model, plan, replace(recipe, shown=0.0), **run)
     assert folder_latents.is_written(tmp_path / "latents")
     assert model.unknown_words(CAPTION) == []
 

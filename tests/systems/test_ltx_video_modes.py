@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,10 +31,10 @@ from kinema.systems.keyframes import Keyframe, Source, faded
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_config import LTXVideoConfig, SecondPass
 from kinema.systems.ltx_video_keyframes import appended_frames
-from kinema.systems.ltx_video_passes import fitted, upsampled
+from kinema.systems.ltx_video_passes import fitted
 from kinema.systems.ltx_video_presets import nano
 from kinema.systems.ltx_video_sampling import guidance, noise_levels, table_rows
-from kinema.weights.files import save
+from kinema.systems.ltx_video_upsamplers import enlarged
 from kinema.worlds.shapes import Shapes
 
 PROMPT = "a small red circle moves left on a navy background"
@@ -399,13 +398,15 @@ def test_two_passes_are_what_they_are_one_by_one(model: LTXVideo) -> None:
     with upsampling(model), watching(reports.append):
         found = model.latents([PROMPT], noise=Noise(0, (0,)), sampling=sampling, keyframes=given)
     assert model.latent_shape(sampling) == found.shape[1:] == (8, 3, 8, 4)
-    assert [report.step.total for report in reports] == [4] * 4 + [2] * 2
+    assert [(report.step.index, report.step.total) for report in reports] == [
+        (index, 6) for index in range(6)
+    ]
     small = replace(model.config.sampling, height=64, width=32)
     latents = model.latents([PROMPT], noise=Noise(0, (0,)), sampling=small, keyframes=given)
     with torch.inference_mode():
         raw = upsampler()(model.codec.denormalize(latents))
         start = match_statistics(model.codec.normalize(raw), latents, 1.0)
-        torch.testing.assert_close(upsampled(model, upsampler(), latents), start)
+        torch.testing.assert_close(enlarged(model, upsampler(), latents), start)
     sigma = float(schedules.linear_quadratic(4)[2])
     assert [r.step.sigma for r in reports[4:]] == schedules.linear_quadratic(4)[2:].tolist()
     fresh = Noise(1, (0,)).normal(start.shape, "x_T")
@@ -440,7 +441,8 @@ def test_two_passes_of_a_clip_that_is_made_anew(model: LTXVideo) -> None:
     with upsampling(model), watching(reports.append):
         near = model.latents([PROMPT], noise=Noise(0, (0,)), sampling=sampling, source=source)
         free = model.latents([PROMPT], noise=Noise(0, (0,)), sampling=sampling)
-    assert [report.step.total for report in reports] == [1, 2, 2, 4, 4, 4, 4, 2, 2]
+    assert [report.step.index for report in reports] == [*range(3), *range(6)]
+    assert [report.step.total for report in reports] == [3] * 3 + [6] * 6
     assert not torch.allclose(near, free, atol=1e-3)
 
 
@@ -458,48 +460,3 @@ def test_large_latents_are_pulled_in_before_they_are_decoded(model: LTXVideo) ->
     expected = model.decode(tone_map(latents, 0.6), noise=Noise(0, (0,)), sampling=own)
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(found, model.decode(latents, noise=Noise(0, (0,)), sampling=own))
-
-
-def written(path: Path, network: LatentUpsampler, **changes: Any) -> Path:
-    """A file as the authors publish it."""
-    config = network.config
-    told = {
-        "_class_name": "LatentUpsampler",
-        "in_channels": config.in_channels,
-        "mid_channels": config.mid_channels,
-        "num_blocks_per_stage": config.num_blocks_per_stage,
-        "dims": 3,
-        "spatial_upsample": config.upsample == "space",
-        "temporal_upsample": config.upsample == "time",
-        **changes,
-    }
-    save(path, network.state_dict(), {"config": json.dumps(told)}, overwrite=True)
-    return path
-
-
-def test_an_upsampler_is_read_from_its_published_file(model: LTXVideo, tmp_path: Path) -> None:
-    network = upsampler()
-    loaded = LTXVideo(nano())
-    loaded.load_upsampler(written(tmp_path / "up.safetensors", network))
-    assert loaded.upsampler is not None
-    assert loaded.upsampler.config == network.config
-    for name, value in network.state_dict().items():
-        assert torch.equal(loaded.upsampler.state_dict()[name], value)
-
-
-def test_a_file_without_a_fitting_upsampler_is_refused(model: LTXVideo, tmp_path: Path) -> None:
-    path = tmp_path / "up.safetensors"
-    model.save_pretrained(path)
-    with pytest.raises(InputError, match="holds no latent upsampler"):
-        model.load_upsampler(path)
-    with pytest.raises(InputError, match="enlarges time of latents with 8 channels"):
-        model.load_upsampler(written(path, upsampler("time")))
-    other = LatentUpsampler(replace(upsampler().config, in_channels=4))
-    with pytest.raises(InputError, match=r"latents with 4 channels; .* latents with 8"):
-        model.load_upsampler(written(path, other))
-    with pytest.raises(InputError, match="does not fit"):
-        model.load_upsampler(written(path, upsampler(), num_blocks_per_stage=2))
-    assert model.upsampler is None
-
-
-# -- a codec that works in parts -----------------------------------------------------------------

@@ -11,6 +11,7 @@ import torch
 from small_recognizers import RECIPE, STAGES, Small, SmallFrames, of_clips, small
 
 from kinema.clip import Clip
+from kinema.data import class_folder as class_folder_module
 from kinema.data.clips import ClipSize, split_of
 from kinema.data.views import ClipFile
 from kinema.errors import InputError
@@ -188,6 +189,21 @@ def test_a_stage_trains_on_a_folder_and_takes_over_its_classes(tmp_path, class_f
     more = small()
     run(more, tmp_path / "run", data=str(class_folder), flip=0.5, crop_area=(0.5, 1.0), steps=8)
     assert more.labels == ("left", "right")
+
+
+def test_a_training_looks_through_its_folder_once(tmp_path, class_folder, monkeypatch):
+    looked = []
+    listed = class_folder_module._by_class
+
+    def counted(folder):
+        looked.append(folder)
+        return listed(folder)
+
+    monkeypatch.setattr(class_folder_module, "_by_class", counted)
+    run(small(), tmp_path / "run", data=str(class_folder))
+    assert looked == [class_folder]
+    run(small(), tmp_path / "run", data=str(class_folder), steps=8)
+    assert looked == [class_folder] * 2
 
 
 def test_a_run_goes_on_with_the_same_files_only(tmp_path, class_folder):

@@ -113,15 +113,18 @@ def test_published_files_are_told_by_their_sizes(
     assert found == manifests.shapes_of(SYSTEM(config, device="meta").parts)
 
 
-def test_a_file_of_the_authors_gives_their_logits(tmp_path: Path) -> None:
+def test_a_file_of_the_authors_gives_their_weights_pickled_or_not(tmp_path: Path) -> None:
     model = SYSTEM(small())
     path = tmp_path / "authors.safetensors"
     state = maps.CHECKPOINT.to_theirs(dict(model.network.state_dict()))
     save(path, state, {}, overwrite=False)
     checkpoint = FILES.read(path, None, None)
-    assert checkpoint.metadata == {"system": "uniformerv2", "dtype": "float32"}
+    torch.save({"epoch": 55, "model_state": state, "cfg": "a: 1"}, tmp_path / "authors.pyth")
+    pickled = FILES.read(tmp_path / "authors.pyth", None, None)
+    assert checkpoint.metadata == pickled.metadata == {"system": "uniformerv2", "dtype": "float32"}
     for name, value in model.parts.state_dict().items():
         assert torch.equal(checkpoint.tensors[name].read(), value), name
+        assert torch.equal(pickled.tensors[name].read(), value), name
     with pytest.raises(InputError, match="holds small, not smaller"):
         FILES.read(path, "smaller", None)
 

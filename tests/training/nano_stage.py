@@ -29,6 +29,7 @@ from kinema.training.stage import train
 from kinema.weights import files
 from kinema.weights.digest import digest
 from kinema.worlds import World
+from kinema.worlds.shown import shown
 
 CACHED = 16  # samples in a cache: less than two epochs of a run
 STEPS = 12  # the critic joins at step 4; every second step is saved
@@ -72,7 +73,7 @@ def write_latents(folder: Path, model: LTXVideo) -> None:
     key = LatentKey(codec=digest(model.codec), source="noise", **clips)
     for split, seed in SPLITS.items():
         encode = partial(_noise_latents, split_of("shapes", split, size), seed, shape)
-        write(folder / split, key, CACHED, encode, progress=lambda done: None)
+        write(folder / split, key, CACHED, encode)
 
 
 def _noise_latents(
@@ -81,7 +82,8 @@ def _noise_latents(
     latents = Noise(seed, tuple(samples)).normal((len(samples), *shape), "latents")
     for index, z in zip(samples, latents):
         sample = world.sample(index)
-        yield Encoded(latents=z, captions=sample.captions, labels=sample.labels)
+        seen = torch.from_numpy(shown(sample, (shape[1], shape[2], shape[3])))
+        yield Encoded(z, captions=sample.captions, labels=sample.labels, beside={"shown": seen})
 
 
 def run(stage: str, folder: Path, data: Path | None, fault: Fault | None = None) -> int:

@@ -37,9 +37,11 @@ def objective(model: LTXVideo) -> DenoisingObjective:
     return made
 
 
-def test_the_player_owns_transformer_and_text(model: LTXVideo) -> None:
-    trained = {id(p) for p in objective(model).trained("generator").values()}
-    parts = [p for role in ("transformer", "text") for p in model.parts[role].parameters()]
+def test_the_player_owns_transformer_text_and_a_head(model: LTXVideo) -> None:
+    made = objective(model)
+    trained = {id(p) for p in made.trained("generator").values()}
+    networks = (model.transformer, model.text, made.networks["shown"])
+    parts = [p for network in networks for p in network.parameters()]
     assert trained == {id(p) for p in parts}
 
 

@@ -33,7 +33,7 @@ from kinema.training.contrastive import ContrastiveObjective
 from kinema.training.distributed import by_first
 from kinema.training.muon import Muon
 from kinema.training.objective import Batch, Logs, Objective
-from kinema.training.run import Stopped
+from kinema.training.run import Stopped, locked
 from kinema.training.stage import train
 from kinema.training.trainer import Trainer, check_split
 
@@ -97,12 +97,13 @@ def small_run(
     make: Callable[[], Objective], folder: Path, changes: dict[str, Any], stop: int | None
 ) -> None:
     """Trains an objective of a few numbers, or goes on, and leaves its averaged weights."""
-    running = run(make(), folder, **{**SMALL, **changes})
-    running.resume()
-    if stop is not None:
-        ask_to_stop(stop)
-    running.train()
-    running.trainer.finish()
+    with locked(folder):
+        running = run(make(), folder, **{**SMALL, **changes})
+        running.resume()
+        if stop is not None:
+            ask_to_stop(stop)
+        running.train()
+        running.trainer.finish()
     by_first(lambda: save_file(weights(running.trainer.given), folder / MODEL))
 
 

@@ -9,7 +9,7 @@ import torch
 from nano_stage import fresh
 
 from kinema.errors import InputError
-from kinema.training.encode import encode_world, latent_key
+from kinema.training.encode import encode_world, latent_key, untold
 from kinema.weights.digest import digest
 from kinema.worlds.shapes import Shapes
 
@@ -30,7 +30,8 @@ def test_samples_come_in_order_whatever_the_batch() -> None:
     model = fresh()
     codec = model.codec
     one, three = (
-        list(encode_world(model.encoded, WORLD, range(2, 7), batch_size=size)) for size in (1, 3)
+        list(encode_world(model.encoded, untold, WORLD, range(2, 7), batch_size=size))
+        for size in (1, 3)
     )
     assert len(one) == len(three) == 5
     for index, a, b in zip(range(2, 7), one, three):
@@ -45,7 +46,7 @@ def test_samples_come_in_order_whatever_the_batch() -> None:
 def test_a_size_that_the_codec_cannot_take_is_refused() -> None:
     world = Shapes(seed=0, split="train", **{**OPTIONS, "num_frames": 8})
     with pytest.raises(InputError, match="frames must be a multiple of 8 plus 1"):
-        list(encode_world(fresh().encoded, world, range(1), batch_size=1))
+        list(encode_world(fresh().encoded, untold, world, range(1), batch_size=1))
 
 
 @torch.no_grad()
@@ -53,7 +54,8 @@ def test_stills_are_frames_that_were_encoded_alone() -> None:
     model = fresh()
     codec = model.codec
     one, three = (
-        list(encode_world(model.encoded, WORLD, range(2, 7), batch_size=size)) for size in (1, 3)
+        list(encode_world(model.encoded, untold, WORLD, range(2, 7), batch_size=size))
+        for size in (1, 3)
     )
     chosen = set()
     for index, a, b in zip(range(2, 7), one, three):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kinema.condition import Conditions, Grid, Tokens
 from kinema.data import latents
+from kinema.data.clips import SPLITS
 from kinema.errors import InputError
 from kinema.networks.ltx_transformer import patchify
 from kinema.noise import Noise
@@ -31,12 +32,15 @@ from kinema.systems.ltx_video_recipes import GeneratorRecipe
 from kinema.training.encode import Encode, encode_world, latent_key
 from kinema.training.preflight import check
 from kinema.training.run import Run
+from kinema.training.shown import Shown
 from kinema.training.stage import Data
 from kinema.training.trainer import Trainer
 from kinema.worlds.shapes import Shapes
+from kinema.worlds.shown import CHANNELS, LARGEST
 
-PLAIN = recipe_of("generator")
-assert isinstance(PLAIN, GeneratorRecipe)
+WHOLE = recipe_of("generator")
+assert isinstance(WHOLE, GeneratorRecipe)
+PLAIN = replace(WHOLE, shown=0.0)
 GIVING = replace(
     PLAIN,
     precision="float32",
@@ -73,9 +77,9 @@ def write(folder: Path, model: LTXVideo, stills: int) -> str:
     for seed, split in enumerate(("train", "held_out")):
         world = Shapes(seed=seed, split=split, **SIZE)
         kept = model.encoded if stills else without_stills(model)
-        encode = partial(encode_world, kept, world, batch_size=8)
+        encode = partial(encode_world, kept, model.told, world, batch_size=8)
         key = latent_key(model.codec, world, stills)
-        latents.write(folder / split, key, 12, encode, progress=lambda done: None)
+        latents.write(folder / split, key, 12, encode)
     return str(folder)
 
 
@@ -145,10 +149,12 @@ def test_a_clip_keeps_something_to_learn() -> None:
         {"stills_given": 1.1},
         {"first_given": 0.6, "start_given": 0.5},
         {"given_level": 1.0},
+        {"shown": -0.1},
     ],
 )
-def test_shares_out_of_range_are_refused(change: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=r"are shares of the clips|given_level must lie in"):
+def test_numbers_out_of_range_are_refused(change: dict[str, float]) -> None:
+    said = r"are shares of the clips|given_level must lie in|weight of a loss"
+    with pytest.raises(InputError, match=said):
         replace(PLAIN, **change)
 
 
@@ -202,7 +208,9 @@ def loss_of(
     """The loss of rows of `X0` at `TIMES`."""
     made = objective(fresh())
     made.networks["transformer"] = network
-    tokens = GivenTokens(x0=X0[rows], conditions=Conditions({}), noise=noise, strength=strength)
+    tokens = GivenTokens(
+        x0=X0[rows], conditions=Conditions({}), noise=noise, strength=strength, shown=None
+    )
     return made.loss_at(tokens, TIMES[rows])
 
 
@@ -283,6 +291,70 @@ def test_zero_shares_train_as_without(model: LTXVideo, data: Data) -> None:
     assert torch.equal(logs["trivial"], expected[1]["trivial"])
     plain = {name: value for name, value in batch.items() if "still" not in name}
     assert torch.equal(made.loss("generator", plain, 0, NOISE)[0], loss)
+
+
+# -- what tokens show -----------------------------------------------------------------------
+
+
+def test_what_tokens_show_is_asked_of_the_middle_alone(model: LTXVideo, data: Data) -> None:
+    batch, recipe = data.source(SAMPLES), replace(GIVING, shown=0.5)
+    made, plain = objective(model, recipe), objective(model)
+    head = made.networks["shown"]
+    with torch.no_grad():
+        for number, parameter in enumerate(head.parameters()):
+            parameter.copy_(Noise(number, (0,)).normal((1, *parameter.shape), "head")[0])
+    whole, logs = made.loss("generator", batch, 0, NOISE)
+    flow, flow_logs = plain.loss("generator", batch, 0, NOISE)
+    torch.testing.assert_close(whole, flow + 0.5 * logs["shown"])
+    assert torch.equal(logs["loss"], flow_logs["loss"])
+    blocks = model.transformer.transformer_blocks
+    early, late, own = (next(m.parameters()) for m in (blocks[0], blocks[-1], head))
+    gradients = torch.autograd.grad(whole - flow, [early, late, own])
+    assert float(gradients[0].abs().max()) > 1e-6
+    assert float(gradients[1].abs().max()) < 1e-6
+    assert float(gradients[2].abs().max()) > 1e-6
+
+
+def test_tokens_are_told_what_they_show_in_their_order() -> None:
+    head, wanted = Shown(3), torch.zeros(2, CHANNELS, 2, 2, 2, dtype=torch.uint8)
+    wanted[:, 0, 1, 0, 1] = LARGEST
+    tokens = torch.zeros(2, 8 + 4, 3)  # four of a single frame behind them
+    tokens[:, 5] = 1
+    with torch.no_grad():
+        first, _, last = head.layers
+        first.weight.copy_(20 * torch.eye(3))
+        first.bias.zero_()
+        last.weight.zero_()
+        last.weight[0] = 1
+        last.bias.fill_(-30)
+        right = head(tokens, wanted)
+        assert float(right) < 1e-6
+        assert float(head(tokens.roll(1, 1), wanted)) > 1
+
+
+def test_a_cache_that_does_not_tell_is_refused(model: LTXVideo, named: str, tmp_path: Path) -> None:
+    stage = model.STAGES["generator"]
+    stage.read(model, WHOLE, named)
+    for split, seed in SPLITS.items():
+        world = Shapes(seed=seed, split=split, **SIZE)
+        encode = partial(encode_world, model.encoded, model.told, world, batch_size=8)
+        key = latent_key(model.codec, world, 3)
+        bare = partial(without_what_is_shown, encode)
+        latents.write(tmp_path / split, key, 12, bare)
+    with pytest.raises(InputError, match=r"recipe\.shown=0\.2 needs what tokens show"):
+        stage.read(model, WHOLE, str(tmp_path))
+    stage.read(model, PLAIN, str(tmp_path))
+
+
+def without_what_is_shown(
+    encode: Callable[[range], Iterator[latents.Encoded]], samples: range
+) -> Iterator[latents.Encoded]:
+    for sample in encode(samples):
+        beside = {name: x for name, x in sample.beside.items() if name != "shown"}
+        yield replace(sample, beside=beside)
+
+
+# -- runs -----------------------------------------------------------------------------------
 
 
 def test_a_nano_run_gives_frames_and_learns(model: LTXVideo, data: Data, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kinema.weights.files import load_into, load_tensors, open_checkpoint, save
 from kinema.weights.keymap import KeyMap, Lazy, Prefix, Rename
 
 DIRECT = KeyMap()
+UNREADABLE = Path("/proc/self/mem")  # of Linux: it opens, but nothing lies at its beginning
 
 
 class Small(nn.Module):
@@ -108,8 +109,8 @@ def test_names_go_through_the_map(tmp_path):
     assert_loaded(module, state())
 
 
-@pytest.mark.parametrize("ending", [".pt", ".ckpt", ".bin", ".pth", ".pickle"])
-@pytest.mark.parametrize("nest", [None, "state_dict", "model", "module"])
+@pytest.mark.parametrize("ending", [".pt", ".ckpt", ".pyth", ".pth.tar", ""])
+@pytest.mark.parametrize("nest", [None, "state_dict", "model_state", "model", "module"])
 def test_pickled_tensors_are_read(tmp_path, ending, nest):
     path = tmp_path / f"small{ending}"
     torch.save(state() if nest is None else {nest: state(), "epoch": 3}, path)
@@ -123,6 +124,29 @@ def test_pickles_of_old_torch_are_read(tmp_path):
     module = Small()
     load_into(module, tmp_path / "old.pt", DIRECT)
     assert_loaded(module, state())
+
+
+@pytest.mark.parametrize("name", ["small.pyth", "small"])
+def test_a_file_is_what_it_holds_whatever_its_name(tmp_path, name):
+    save(tmp_path / "small.safetensors", state(), {"config": '{"a": 1}'}, overwrite=False)
+    (tmp_path / "small.safetensors").rename(tmp_path / name)
+    assert open_checkpoint(tmp_path / name).config == {"a": 1}
+    torch.save(state(), tmp_path / name)
+    module = Small()
+    load_into(module, tmp_path / name, DIRECT)
+    assert_loaded(module, state())
+
+
+def test_a_header_as_long_as_a_pickle_begins_is_one(tmp_path):
+    for padding in range(8, 400, 8):
+        save(tmp_path / "a.pt.safetensors", state(), {"x": "y" * padding}, overwrite=True)
+        data = (tmp_path / "a.pt.safetensors").read_bytes()
+        if data[0] == 0x80:
+            break
+    else:
+        raise AssertionError("no header is of that length")
+    (tmp_path / "a.pt").write_bytes(data)
+    assert set(open_checkpoint(tmp_path / "a.pt").tensors) == set(state())
 
 
 # Folders.
@@ -323,14 +347,20 @@ def test_whole_numbers_do_not_pass_for_weights(tmp_path):
         load_into(Small(), tmp_path / "q.safetensors", DIRECT)
 
 
+@pytest.mark.skipif(not UNREADABLE.is_file(), reason="there is no such file here")
+def test_a_file_that_cannot_be_read_is_named():
+    assert_refused(UNREADABLE, "cannot be read")
+
+
 @pytest.mark.parametrize("name", ["none.safetensors", "none.pt", "none"])
 def test_a_file_that_is_not_there_is_named(tmp_path, name):
     assert_refused(tmp_path / name, "no such file")
 
 
-def test_a_file_of_another_kind_is_named(tmp_path):
-    (tmp_path / "clip.mp4").write_bytes(b"\0" * 100)
-    assert_refused(tmp_path / "clip.mp4", ".safetensors")
+@pytest.mark.parametrize("content", [b"", b"PK", b"\0" * 100, b"\x89PNG\r\n", b"a list of names\n"])
+def test_a_file_of_another_kind_is_named(tmp_path, content):
+    (tmp_path / "other.pth").write_bytes(content)
+    assert_refused(tmp_path / "other.pth", "is no checkpoint: expected a safetensors file")
 
 
 def test_an_empty_folder_is_named(tmp_path):

@@ -146,6 +146,7 @@ def recipe(scale: Scale) -> GeneratorRecipe:
         start_given=0.0,
         stills_given=0.0,
         given_level=0.0,
+        shown=0.0,
     )
 
 

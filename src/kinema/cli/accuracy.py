@@ -34,6 +34,14 @@ def is_accuracy(names: Sequence[str]) -> bool:
     return bool(own)
 
 
+def refuse_views(context: typer.Context, names: Sequence[str]) -> None:
+    """Raises InputError if an option says what to look at, where the model does."""
+    for option in OTHERS:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"--{option} is not for {names[0]}: the model says what it looks at")
+
+
 def judge(
     context: typer.Context,
     names: Sequence[str],
@@ -54,10 +62,7 @@ def judge(
         InputError: an option is missing or belongs to other scores, or the list, the model or the
             clips cannot be used.
     """
-    for option in OTHERS:
-        source = context.get_parameter_source(option)
-        if source is not None and source.name == "COMMANDLINE":
-            raise InputError(f"--{option} is not for {names[0]}: the model says what it looks at")
+    refuse_views(context, names)
     if system is None:
         raise InputError(f"{names[0]} is of a recognizer: pass --system NAME@FILE")
     if len(places) != 1:

@@ -16,6 +16,7 @@ import torch
 
 from kinema.cli.adapters import Adapters
 from kinema.cli.engines import Advance
+from kinema.cli.equipment import NOTHING, Equipment
 from kinema.cli.given import Given
 from kinema.cli.machine import file_of, full_name, load_model, sha256, versions
 from kinema.cli.outputs import save_clip
@@ -23,14 +24,9 @@ from kinema.clip import Clip
 from kinema.config import to_dict
 from kinema.data.clips import to_clip
 from kinema.errors import InputError
-from kinema.networks.ltx_vae import LTXVAE
-from kinema.nn.tiles import Tiling
 from kinema.noise import Noise
-from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.text_to_video import TextToVideo
 from kinema.weights.digest import digest
-
-FRAMES_AT_ONCE = 8  # of pixels, in a codec that saves memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +50,7 @@ class Maker:
         sampling: fields of the model's `Sampling` that get another value.
         adapters: are added to its weights.
         given: pictures, and a clip to go on from or make anew; the same for all clips.
-        upsampler: file of the latent upsampler that some models need.
-        tile: side in pixels of the tiles that the codec works in, 0 for whole frames, a few at a
-            time; None, and it takes clips whole.
+        equipment: is given to it beside its weights.
 
     Raises:
         InputError: the model cannot be loaded, makes no clips from prompts, or none of that size,
@@ -74,8 +68,7 @@ class Maker:
         sampling: dict[str, Any],
         adapters: Adapters,
         given: Given,
-        upsampler: Path | None = None,
-        tile: int | None = None,
+        equipment: Equipment = NOTHING,
     ) -> None:
         self._loading: dict[str, Any] = {
             "text_encoder": text_encoder,
@@ -87,19 +80,17 @@ class Maker:
         self.name, self.device = full_name(model), device
         if not isinstance(loaded, TextToVideo):
             raise InputError(f"{self.name} makes no clips from prompts; `kinema run` does its job")
-        self.model, self.adapters = loaded, adapters
+        self.model, self.adapters, self.equipment = loaded, adapters, equipment
         self.dtype = str(loaded.dtype).removeprefix("torch.")
         adapters.merge(loaded)
-        self._equipment: dict[str, Any] = {"upsampler": upsampler, "tile": tile}
-        equip(loaded, self.name, **self._equipment)
+        equipment.give(loaded, self.name)
+        self._settle(sampling, given)
         self._weights = {
             "model_sha256": sha256(file_of(self.name)),
             "model_digest": digest(self.model.parts),
             **adapters.settings(),
-            **({"upsampler_sha256": sha256(upsampler)} if upsampler else {}),
-            **({} if tile is None else {"tile": tile}),
+            **equipment.settings(),
         }
-        self._settle(sampling, given)
 
     def settled(self, *, sampling: dict[str, Any], given: Given) -> Maker:
         """The same loaded model with other settings.
@@ -122,13 +113,13 @@ class Maker:
             sampling=sampling,
             adapters=self.adapters,
             given=self.given,
+            equipment=self.equipment,
             **self._loading,
-            **self._equipment,
         )
 
     def _settle(self, sampling: dict[str, Any], given: Given) -> None:
         self.sampling = replace(self.model.config.sampling, **sampling)
-        self.model.latent_shape(self.sampling)  # says early that a size cannot be made
+        self.model.check(self.sampling)
         self.given = given
         placed = given.place(self.model, self.name, self.sampling)
         self.keyframes, self.extension, self.source = placed
@@ -156,7 +147,8 @@ class Maker:
             **given,
         )
         decoded = self.model.decode(latents, noise=noise, sampling=self.sampling)
-        clips = [to_clip(pixels, self.sampling.fps) for pixels in decoded]
+        fps = self.model.frame_rate(self.sampling)
+        clips = [to_clip(pixels, fps) for pixels in decoded]
         return [self.extension.joined(clip) for clip in clips] if self.extension else clips
 
     def settings(self, item: Item) -> dict[str, Any]:
@@ -218,29 +210,10 @@ class Maker:
         }
         if not isinstance(s.guidance, (int, float)):  # as the model has it, step by step
             del options["--guidance"]
-        for name, value in {**self._loading, **self._equipment}.items():
-            if name in ("text_encoder", "upsampler", "tile") and value is not None:
-                options[f"--{name.replace('_', '-')}"] = value
+        if self._loading["text_encoder"] is not None:
+            options["--text-encoder"] = self._loading["text_encoder"]
         words = [str(word) for pair in options.items() for word in pair]
-        return [*words, *self.adapters.options()]
-
-
-def equip(model: Any, name: str, *, upsampler: Path | None, tile: int | None) -> None:
-    """Gives a model its upsampler, and its codec a way to save memory; arguments as `Maker` has.
-
-    Raises:
-        InputError: the model has no use for one of them, or it does not fit.
-    """
-    if upsampler is not None:
-        if not isinstance(model, LTXVideo):
-            raise InputError(f"{name} makes clips in one pass; leave out --upsampler")
-        model.load_upsampler(upsampler)
-    if tile is not None:
-        codec = getattr(model, "codec", None)
-        if not isinstance(codec, LTXVAE):
-            raise InputError(f"{name} has no codec that works in parts; leave out --tile")
-        codec.tiling = Tiling(frames=FRAMES_AT_ONCE, side=tile)
-        codec.tiling.latents(codec.stride[1])
+        return [*words, *self.equipment.options(), *self.adapters.options()]
 
 
 def in_batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:

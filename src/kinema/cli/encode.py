@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kinema.cli.engines import engine_of
+from kinema.cli.generate_options import Tile
 from kinema.cli.terminal import Device, EngineName, Json, Threads, Workers, invocation
 
 SPLITS = ("train", "held_out")
@@ -24,6 +25,7 @@ def encode(
     count: Annotated[int, typer.Option("--count", min=1, help="clips to train on")] = 16_384,
     held_out: Annotated[int, typer.Option("--held-out", min=1, help="clips held out")] = 256,
     batch: Annotated[int, typer.Option("--batch", min=1, help="clips encoded at once")] = 16,
+    tile: Tile = None,
     device: Device = "cpu",
     threads: Threads = None,
     engine: EngineName = "local",
@@ -45,7 +47,9 @@ def encode(
     from kinema.cli.progress import progress
     from kinema.cli.shards import Encoder
 
-    encoder = Encoder(model, data, output, device=device, threads=chosen.threads, batch=batch)
+    encoder = Encoder(
+        model, data, output, device=device, threads=chosen.threads, batch=batch, tile=tile
+    )
     run, counts = invocation(context), dict(zip(SPLITS, (count, held_out)))
     with alone(output):
         shards = [shard for split in SPLITS for shard in encoder.begin(split, counts[split])]

@@ -87,7 +87,7 @@ def generate(
         float | None, typer.Option("--guidance", help="how closely to follow the prompt; 1 is none")
     ] = None,
     negative: Annotated[str, typer.Option("--negative", help="what to move away from")] = "",
-    upsampler: options.Upsampler = None,
+    upsampler: options.Upsamplers = None,
     tile: options.Tile = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="clips that are made at once")] = 1,
     device: Device = "cpu",
@@ -101,9 +101,10 @@ def generate(
     """Make clips from a prompt, or from a file of them.
 
     One clip is written as --output; beside it go its contact sheet (.png) and everything needed to
-    repeat it (.json). Several go to the folder --output, as 0000-words-of-the-prompt.mp4 and .json
-    with one sheet; the same command skips those that are finished, and --engine ray makes them in
-    many processes. What the options leave open is as the model's makers chose.
+    repeat it (.json). Several go to the folder --output, as 0000-words-of-the-prompt-1a2b3c4d.mp4
+    and .json with one sheet; the last part is a digest of prompt, negative and seed, so that no
+    clip takes the name of another. The same command skips those that are finished, and --engine ray
+    makes them in many processes. What the options leave open is as the model's makers chose.
 
     A story is told window by window, each of which goes on from the last frames of the one before;
     the same command goes on after the last window that was finished. Beside the clip goes what
@@ -120,6 +121,7 @@ def generate(
     def make_maker() -> Maker:
         from kinema.cli.adapters import read_adapters
         from kinema.cli.clips import Maker
+        from kinema.cli.equipment import Equipment
         from kinema.cli.given import read_given
 
         return Maker(
@@ -133,8 +135,7 @@ def generate(
             given=read_given(
                 image, keyframe or [], extend, before=before, video=video, strength=strength
             ),
-            upsampler=upsampler,
-            tile=tile,
+            equipment=Equipment(tuple(upsampler or ()), tile),
         )
 
     run = invocation(context)
@@ -291,6 +292,7 @@ def items_of(
         InputError: the model cannot read the prompt of the command line.
     """
     from kinema.cli.clips import Item
+    from kinema.cli.outputs import clip_name
 
     items = []
     for number, request in enumerate(requests):
@@ -306,12 +308,13 @@ def items_of(
         if words:
             report_unknown(request.place, words)
         for i in range(count):
-            name = f"{number * count + i:04d}-{slug(request.prompt)}.mp4"
+            seed = request.seed + i
+            name = clip_name(number * count + i, request.prompt, request.negative, seed)
             items.append(
                 Item(
                     prompt=request.prompt,
                     negative=request.negative,
-                    seed=request.seed + i,
+                    seed=seed,
                     path=place / name if several else place,
                     unknown_words=words,
                 )

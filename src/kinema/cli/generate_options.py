@@ -1,4 +1,4 @@
-"""Options of `kinema generate` that say what clips are made from, and with what memory."""
+"""Options that say what clips are made from, and with what memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ Image = Annotated[
 Pictures = Annotated[
     list[str] | None,
     typer.Option(
-        "--keyframe", metavar="FILE@SECONDS", help="a picture to show then; may be repeated"
+        "--keyframe",
+        metavar="FILE@SECONDS[:STRENGTH]",
+        help="a picture to show then, firmly (1) or less so; may be repeated",
     ),
 ]
 Extend = Annotated[
@@ -28,9 +30,13 @@ Strength = Annotated[
     float | None,
     typer.Option("--strength", metavar="S", help="how much of --video becomes new, above 0 to 1"),
 ]
-Upsampler = Annotated[
-    Path | None,
-    typer.Option("--upsampler", metavar="FILE", help="of latents, for models with two passes"),
+Upsamplers = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--upsampler",
+        metavar="FILE",
+        help="of latents: in space, for models with two passes; in time, for twice the frame rate",
+    ),
 ]
 Tile = Annotated[
     int | None,

@@ -18,11 +18,18 @@ from kinema.systems.keyframes import Extension, Keyframe, Source, check_keyframe
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture at a time of the clip."""
+    """A picture at a time of the clip, and how firmly it is held."""
 
     path: Path
     seconds: float
+    strength: float
     clip: Clip
+
+    @property
+    def option(self) -> str:
+        """As ``--keyframe`` takes it."""
+        held = "" if self.strength == 1 else f":{self.strength}"
+        return f"{self.path}@{self.seconds}{held}"
 
 
 class Placed(NamedTuple):
@@ -84,7 +91,11 @@ class Given:
         placed = keyframes[len(keyframes) - len(self.pictures) :]
         return {
             "keyframes": [
-                {"frame": keyframe.frame, "sha256": sha256(picture.path)}
+                {
+                    "frame": keyframe.frame,
+                    "sha256": sha256(picture.path),
+                    **({} if picture.strength == 1 else {"strength": picture.strength}),
+                }
                 for picture, keyframe in zip(self.pictures, placed)
             ],
             "extend_sha256": sha256(self.extend) if self.extend else "",
@@ -102,7 +113,7 @@ class Given:
 
     def options(self) -> list[str]:
         """The words of a command that gives the same."""
-        pairs = [("--keyframe", f"{p.path}@{p.seconds}") for p in self.pictures]
+        pairs = [("--keyframe", picture.option) for picture in self.pictures]
         if self.extend:
             pairs.append(("--extend", str(self.extend)))
         if self.video:
@@ -122,7 +133,7 @@ class Given:
                 f"{picture.path} cannot stand at {picture.seconds:g} seconds: "
                 f"the last frame of the clip is at {(length - 1) / fps:.2f}"
             )
-        return Keyframe(clip=picture.clip, frame=frame)
+        return Keyframe(clip=picture.clip, frame=frame, strength=picture.strength)
 
 
 def read_given(
@@ -148,24 +159,29 @@ def read_given(
         raise InputError("--video and --extend are two ways to use a clip; give one of them")
     if strength is not None and not video:
         raise InputError("--strength says how much of --video becomes new; give that too")
-    wanted = [(image, 0.0)] if image else []
+    wanted = [(image, 0.0, 1.0)] if image else []
     wanted += [_at(word) for word in keyframes]
-    pictures = tuple(Picture(path, seconds, _picture(path)) for path, seconds in wanted)
+    pictures = tuple(Picture(path, at, held, _picture(path)) for path, at, held in wanted)
     for path in (extend, video):
         if path:
             probe(path)
     return Given(pictures, extend, before, video, STRENGTH if strength is None else strength)
 
 
-def _at(word: str) -> tuple[Path, float]:
-    file, at, time = word.rpartition("@")
+def _at(word: str) -> tuple[Path, float, float]:
+    """File, seconds and strength of ``FILE@SECONDS`` or ``FILE@SECONDS:STRENGTH``."""
+    file, at, numbers = word.rpartition("@")
+    time, colon, held = numbers.partition(":")
     try:
-        seconds = float(time)
+        seconds, strength = float(time), float(held) if colon else 1.0
     except ValueError:
-        seconds = math.nan
-    if not (at and file and 0 <= seconds < math.inf):
-        raise InputError(f"--keyframe {word!r} is not of the form FILE@SECONDS, as end.png@2")
-    return Path(file), seconds
+        seconds = strength = math.nan
+    if not (at and file and 0 <= seconds < math.inf and 0 < strength <= 1):
+        raise InputError(
+            f"--keyframe {word!r} is not of the form FILE@SECONDS or FILE@SECONDS:STRENGTH, "
+            "as end.png@2 or end.png@2:0.5; a strength lies above 0 and at most at 1"
+        )
+    return Path(file), seconds, strength
 
 
 def _picture(path: Path) -> Clip:

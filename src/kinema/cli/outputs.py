@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kinema.cli.terminal import slug
 from kinema.clip import Clip
 from kinema.errors import InputError
 from kinema.files import atomic, check_writable
@@ -17,6 +19,17 @@ RECORD, SHEET = ".json", ".png"
 FOLDER_SHEET = "contact_sheet.png"
 CLIPS_ON_SHEET = 64
 CLIP_ENDINGS = (".mp4", ".gif")
+
+
+def clip_name(number: int, prompt: str, negative: str, seed: int) -> str:
+    """The name of one of several clips, as ``0007-words-of-the-prompt-1a2b3c4d.mp4``.
+
+    At the end is a digest of what is asked for, so that no clip gets the name of another one,
+    whatever else was generated into its folder.
+    """
+    asked = json.dumps([prompt, negative, seed]).encode()
+    digest = hashlib.blake2b(asked, digest_size=4).hexdigest()
+    return f"{number:04d}-{slug(prompt)}-{digest}.mp4"
 
 
 def check_clip_file(path: Path, *, overwrite: bool) -> None:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kinema.cli.clips import equip
+from kinema.cli.equipment import Equipment
 from kinema.cli.machine import file_of, full_name
 from kinema.cli.train import sizes
 from kinema.conditions.t5_sizes import PlannedT5
 from kinema.conditions.text import T5
 from kinema.config import from_dict, override
+from kinema.data.clips import split_of
 from kinema.errors import InputError, unknown
 from kinema.networks.ltx_latent_upsampler import LatentUpsampler, spatial_0_9_7
 from kinema.noise import Noise
@@ -114,7 +115,7 @@ class Planned:
                 model.parts[role] = PlannedT5(part.config, dtype=dtype)
         if getattr(getattr(self.config, "sampling", None), "second", None) is not None:
             model.upsampler = LatentUpsampler(spatial_0_9_7(), device=ON_META, dtype=dtype)
-        equip(model, self.name, upsampler=None, tile=tile)
+        Equipment(tile=tile).give(model, self.name)
         return model
 
     def generation(self, way: Way) -> Plan:
@@ -213,6 +214,9 @@ def batch_of(model: Any, stage: Stage, recipe: Recipe, size: int) -> Mapping[str
     blank = torch.zeros(size, 3, clip.num_frames, clip.height, clip.width, device="cpu")
     with Rehearsal({}):
         tensors = model.encoded(blank, range(size))
+    sample = split_of("shapes", "train", clip).sample(0)
+    told = model.told(sample, tensors["latents"].shape[2:])
+    tensors |= {name: x.expand(size, *x.shape).to(ON_META) for name, x in told.items()}
     return {**tensors, "captions": [(EXAMPLE,)] * size, "fps": clip.fps}
 
 

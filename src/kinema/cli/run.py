@@ -88,6 +88,7 @@ def run(
     ignored = model.ignored_words(given)
     if ignored:
         report_unknown("", ignored)
+    invocation(context).saved = f"{output} was not written"
     with sampling(passes=1):
         results = model.run(given, seed, job)
     record = {

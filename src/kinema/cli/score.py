@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kinema.cli.accuracy import is_accuracy, judge
+from kinema.cli.retrieval import find, is_retrieval
 from kinema.cli.terminal import (
     Device,
     Json,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 COMPARE = "compare"
 # What scores of one run share; the table says it once.
 SHARED = ("num_frames", "fps", "height", "width", "seed")
+OF_ACCURACY = "top1 and top5"
+OPTIONS = {"system": "top1, top5 and R@k", "root": OF_ACCURACY, "labels": OF_ACCURACY}
 
 
 def score(
@@ -42,11 +45,12 @@ def score(
         typer.Argument(
             metavar="[REAL] GENERATED",
             help="folders of clips: videos, .npy of (T, H, W, 3), folders of pictures; "
-            "of top1, top5 a published list, or a folder with a folder for each class",
+            "of top1, top5 a published list, or a folder with a folder for each class; "
+            "of R@1, R@5, R@10, MdR a folder of clips with captions",
         ),
     ],
     system: Annotated[
-        str | None, typer.Option("--system", help="the recognizer that top1, top5 are of")
+        str | None, typer.Option("--system", help="the model that top1, top5 or R@k are of")
     ] = None,
     root: Annotated[
         Path | None, typer.Option("--root", help="folder of the clips that a list names")
@@ -80,7 +84,7 @@ def score(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Score generated clips, most of them beside real ones, or a recognizer on a list of clips.
+    """Score generated clips, most of them beside real ones, or a recognizer or retriever on clips.
 
     Clips that are broken, short or of another size are listed and left out; the passport counts
     them. `kinema score compare A.json B.json` sets two files of --output side by side, and refuses
@@ -109,6 +113,9 @@ def score(
     if is_accuracy(names):
         chosen |= {"system": system, "root": root, "labels": labels, "threads": threads}
         answer, lines = judge(context, names, places, **chosen)
+    elif is_retrieval(names):
+        refuse({"root": root, "labels": labels}, names)
+        answer, lines = find(context, names, places, system=system, threads=threads, **chosen)
     else:
         refuse({"system": system, "root": root, "labels": labels}, names)
         view = View(num_frames=frames, fps=fps, size=parse_size(size) if size else None)
@@ -129,7 +136,7 @@ def refuse(options: Mapping[str, object], names: Sequence[str]) -> None:
     """Raises InputError if an option is given that is for other scores than these."""
     for name, value in options.items():
         if value is not None:
-            raise InputError(f"--{name} is for top1 and top5, not for {names[0]}")
+            raise InputError(f"--{name} is for {OPTIONS[name]}, not for {names[0]}")
 
 
 def evaluated(

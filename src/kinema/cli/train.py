@@ -9,16 +9,24 @@ from typing import Annotated, Any
 
 import typer
 
-from kinema.cli.terminal import Device, Json, Seed, Settings, Threads, invocation, say, show_log
+from kinema.cli.runs import check_folder, last_report, steps_done, write_run
+from kinema.cli.terminal import (
+    Device,
+    Invocation,
+    Json,
+    Seed,
+    Settings,
+    Threads,
+    invocation,
+    say,
+    show_log,
+)
 from kinema.errors import InputError, unknown
 
-MODEL, ADAPTERS, RUN = "model.safetensors", "lora.safetensors", "run.json"
+MODEL, ADAPTERS = "model.safetensors", "lora.safetensors"
 DEFAULT_PRESET = "tiny"
 FINETUNE = "finetune"  # the stage that learns from a folder of clips when none is named
 STOPPED = 130
-# What makes two runs one; the length of the recipe may grow.
-IDENTITY = ("system", "stage", "config", "recipe", "data", "start_from_sha256", "warm", "seed")
-MAY_DIFFER = "steps"
 RECIPE = "recipe."
 
 
@@ -77,6 +85,7 @@ def train(
     check_folder(folder)
     from kinema.cli.machine import check_device, use_threads
     from kinema.training import distributed
+    from kinema.training.run import locked
 
     check_device(device)
     use_threads(threads)
@@ -93,24 +102,50 @@ def train(
             "seed": seed,
             "device": device,
         }
-        run = invocation(context)
-        step, total = steps_done(folder, plan.result, described), plan.recipe.steps
-        if step > total:
-            raise InputError(f"the run in {folder} has done {step} steps, more than {total}")
-        if step >= total and (folder / plan.result).exists():
-            tell(f"the run in {folder} is finished, after {step} steps")
-        else:
-            if step:
-                tell(f"going on from step {step} of {total} in {folder}")
-            distributed.by_first(lambda: write_run(folder, run.command, described))
-            run.saved = f"{folder} keeps {step} steps; the same command goes on"
-            run_stage(plan, model, folder, data=data, seed=seed, device=device)
-            run.saved = f"{folder} keeps all {total} steps; the same command writes the model"
-            save = model.save_lora if plan.result == ADAPTERS else model.save_pretrained
-            distributed.by_first(lambda: save(folder / plan.result, overwrite=True))
+        with locked(folder):
+            finish(plan, model, folder, described, invocation(context))
         if distributed.first():
-            answer = {"model": str(folder / plan.result), "steps": total, **last_report(folder)}
+            report = last_report(folder)
+            answer = {"model": str(folder / plan.result), "steps": plan.recipe.steps, **report}
             print(json.dumps(answer) if as_json else folder / plan.result)
+
+
+def finish(
+    plan: Plan, model: Any, folder: Path, described: dict[str, Any], run: Invocation
+) -> None:
+    """Trains what is left of a run in a folder, and leaves the model there.
+
+    Args:
+        plan: what is trained.
+        model: with the weights that the stage starts from.
+        folder: whose lock is held.
+        described: what makes the run this one, see `IDENTITY`, and what else is written down.
+        run: this call of the command line.
+
+    Raises:
+        InputError: the folder holds another run, or the training fails.
+    """
+    from kinema.training import distributed
+
+    step, total = steps_done(folder, plan.result, described), plan.recipe.steps
+    if step > total:
+        raise InputError(f"the run in {folder} has done {step} steps, more than {total}")
+    if step >= total and (folder / plan.result).exists():
+        tell(f"the run in {folder} is finished, after {step} steps")
+        return
+    if step:
+        tell(f"going on from step {step} of {total} in {folder}")
+    elif described["start_from"] and not described["warm"] and (anew := plan.trained_before()):
+        tell(
+            f"stage {plan.stage_name} starts the {' and '.join(anew)} anew; "
+            f"pass --warm to go on with what {described['start_from']} holds"
+        )
+    distributed.by_first(lambda: write_run(folder, run.command, described))
+    run.saved = f"{folder} keeps {step} steps; the same command goes on"
+    run_stage(plan, model, folder, described)
+    run.saved = f"{folder} keeps all {total} steps; the same command writes the model"
+    save = model.save_lora if plan.result == ADAPTERS else model.save_pretrained
+    distributed.by_first(lambda: save(folder / plan.result, overwrite=True))
 
 
 def tell(text: str) -> None:
@@ -235,6 +270,15 @@ class Plan:
         model.parts.to(device)
         return model
 
+    def trained_before(self) -> list[str]:
+        """The roles of the stage that a model of the stage before, or of itself, has learned
+        already; none where they come from the weights of the system that was named.
+        """
+        if self.source is not None:
+            return []
+        before = [self.system.STAGES[name] for name in self.stage.starts_from] or [self.stage]
+        return [role for role in self.stage.trains if any(role in s.trains for s in before)]
+
     def origin(self, start_from: Path | None) -> list[str]:
         """The digests of the files that weights are taken from."""
         from kinema.cli.machine import sha256
@@ -263,94 +307,7 @@ def initialize(system: Any, config: Any, seed: int) -> Any:
     return system(config)
 
 
-def check_folder(folder: Path) -> None:
-    """Raises InputError if a run cannot be written there; before anything is loaded."""
-    from kinema.files import check_writable
-
-    if folder.is_file():
-        raise InputError(f"--output {folder} is a file; name a folder")
-    check_writable(folder / RUN, overwrite=True)
-
-
-def steps_done(folder: Path, result: str, described: dict[str, Any]) -> int:
-    """The steps that the run in a folder has saved; `result` is the file that it ends with.
-
-    Raises:
-        InputError: the folder holds another run, or a model whose run is gone.
-    """
-    from kinema.training import checkpoint
-
-    found = checkpoint.latest(folder)
-    if found is None:
-        if (folder / result).exists():
-            raise InputError(f"{folder} holds a {result} but no checkpoint; use another --output")
-        return 0
-    old = read_run(folder)
-    for name in IDENTITY:
-        before, now = comparable(old[name]), comparable(described[name])
-        if before != now:
-            raise InputError(
-                f"the run in {folder} has another {difference(name, before, now)}; "
-                "use another --output"
-            )
-    return int(found.values["step"])
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """What `write_run` wrote.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
-    try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        return {name: run[name] for name in IDENTITY}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder} has checkpoints but no whole {RUN}; use another --output"
-        ) from error
-
-
-def comparable(value: Any) -> Any:
-    """A configuration or recipe without what may differ; whatever else as it is.
-
-    What is empty is left out: an older version may have had more that could be.
-    """
-    if not isinstance(value, dict):
-        return value
-    return {key: item for key, item in value.items() if key != MAY_DIFFER and item not in ([], "")}
-
-
-def difference(name: str, before: Any, now: Any) -> str:
-    """Where two descriptions differ, as ``config.text.width: 16, not 64``."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before.keys() | now.keys():
-            if before.get(key) != now.get(key):
-                return difference(f"{name}.{key}", before.get(key), now.get(key))
-    return f"{name}: {before!r:.60}, not {now!r:.60}"
-
-
-def write_run(folder: Path, command: str, described: dict[str, Any]) -> None:
-    """Writes what is needed to train the same again."""
-    import torch
-
-    from kinema.cli.machine import versions
-    from kinema.files import write_text
-    from kinema.training import distributed
-
-    run = {
-        "command": command,
-        **described,
-        "processes": distributed.count(),
-        "threads": torch.get_num_threads(),
-        **versions(),
-    }
-    write_text(folder / RUN, json.dumps(run, indent=2) + "\n", overwrite=True)
-
-
-def run_stage(
-    plan: Plan, model: Any, folder: Path, *, data: str | None, seed: int, device: str
-) -> None:
+def run_stage(plan: Plan, model: Any, folder: Path, described: dict[str, Any]) -> None:
     """Trains to the end; a signal saves the run and ends the command.
 
     Raises:
@@ -358,28 +315,13 @@ def run_stage(
     """
     from kinema.training import distributed
     from kinema.training.run import Stopped
-    from kinema.training.stage import train
+    from kinema.training.stage import train_locked
 
     if distributed.first():
         show_log()
+    told = {name: described[name] for name in ("data", "seed", "device")}
     try:
-        train(
-            model,
-            plan.stage,
-            plan.recipe,
-            data=data,
-            folder=folder,
-            seed=seed,
-            device=device,
-        )
+        train_locked(model, plan.stage, plan.recipe, folder=folder, **told)
     except Stopped as stop:
         tell(f"kinema: {stop}; the same command goes on")
         raise typer.Exit(STOPPED) from None
-
-
-def last_report(folder: Path) -> dict[str, float]:
-    """The held-out numbers that a run ended with."""
-    from kinema.training.log import read_log
-
-    reports = [line for line in read_log(folder) if any(k.startswith("held_out/") for k in line)]
-    return {key: value for key, value in reports[-1].items() if key.startswith("held_out/")}

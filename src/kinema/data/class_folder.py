@@ -5,10 +5,12 @@ Letters: B batch, T frames, S side of a frame.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -26,6 +28,7 @@ from kinema.noise import Noise
 TRAIN, HELD_OUT = "train", "val"
 EVERY = 10  # of so many files of a class, one is held out where the folder holds none out itself
 ASPECT = 4 / 3  # of what is cut out, at most, and at least its inverse
+_seen: ContextVar[dict[Path, Any] | None] = ContextVar("seen", default=None)
 
 
 class Labelled(NamedTuple):
@@ -55,12 +58,21 @@ class ClassFolder:
         """Looks through a folder, without opening its files.
 
         Where there is no ``val``, one of ten files of a class is held out, chosen by its name.
+        In a block of `listed_once` the folder is as it was when it was first looked through there.
 
         Raises:
             InputError: the folder holds fewer than two classes or a class without files, or what
                 is held out has a class that is not learned.
         """
-        path = Path(folder)
+        path, seen = Path(folder), _seen.get()
+        if seen is None:
+            return cls._listed(path)
+        if path not in seen:
+            seen[path] = cls._listed(path)
+        return seen[path]
+
+    @classmethod
+    def _listed(cls, path: Path) -> Self:
         split = (path / TRAIN).is_dir() and (path / HELD_OUT).is_dir()
         found = _by_class(path / TRAIN if split else path)
         classes = tuple(found)
@@ -105,6 +117,16 @@ class ClassFolder:
         else:
             held = f"{len(self.held_out)} are held out"
         return f"{len(self.files)} files of {len(self.classes)} classes; {held}"
+
+
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """Inside the block every folder is looked through once, and counts as it was then."""
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
 
 
 def _by_class(folder: Path) -> dict[str, list[Path]]:

@@ -59,8 +59,6 @@ def write(
     key: LatentKey,
     count: int,
     encode: Callable[[range], Iterable[Encoded]],
-    *,
-    progress: Callable[[int], None],
 ) -> None:
     """Writes latents of samples 0 ... count - 1 in shards; whole shards that are there are kept.
 
@@ -69,16 +67,12 @@ def write(
         key: what the latents depend on.
         count: samples, 1 or more.
         encode: gives the samples of a range, in order.
-        progress: told how many samples are done.
 
     Raises:
         InputError: the folder holds latents of another codec or source, or cannot be written.
     """
-    lacking = set(begin(folder, key, count))
-    for samples in _ranges(count):
-        if samples in lacking:
-            write_shard(folder, samples, encode(samples))
-        progress(samples.stop)
+    for samples in begin(folder, key, count):
+        write_shard(folder, samples, encode(samples))
 
 
 def begin(folder: Path, key: LatentKey, count: int) -> list[range]:

@@ -24,6 +24,7 @@ from kinema.networks import c3d, i3d, inception_2015, lpips
 from kinema.networks.clip_convnet import ClipConvNet, ClipConvNetConfig
 from kinema.networks.random_conv import RandomConv, RandomConvConfig
 from kinema.noise import Noise
+from kinema.registry import SHIPPED
 from kinema.weights.digest import digest
 from kinema.weights.files import load_into, load_tensors, open_checkpoint
 from kinema.weights.keymap import KeyMap
@@ -43,10 +44,11 @@ ROLES = {
     "clip": "a folder of transformers with clip-vit-base-patch32, or its weights",
     "dinov2": "dinov2_vits14_pretrain.pth, or a folder of transformers; any size",
     "videomae": "vit_g_hybrid_pt_1200e_ssv2_ft.pth, VideoMAE V2",
-    "tiny": "a ClipConvNet that was trained on a world",
+    "tiny": "a ClipConvNet that was trained on a world, in the place of the one that ships",
 }
 RANDOM_SIZE = 112  # pixels: a stand-in need not see 224
 EFFNET_SIZE = 224
+TINY = SHIPPED / "clip_convnet.shapes.safetensors"  # of bench/train_clip_convnet.py
 FRAME_EMBEDDER = RandomConvConfig(size=64, widths=(16, 32, 32, 64), seed=0)
 
 
@@ -90,8 +92,8 @@ def _i3d(name: str, network: nn.Module, variant: str, size: int, device: Device)
 
 
 def tiny(files: Files, device: Device) -> Measure:
-    """Features of a small network that was trained on a world: a stand-in."""
-    path = file_for("tiny", files, "fvd-tiny")
+    """Features of a small network that was trained on the world `shapes`: a stand-in."""
+    path = files.get("tiny", TINY)
     opened = open_checkpoint(path)
     if opened.config is None:
         raise InputError(f"{path} holds no configuration of a ClipConvNet beside its weights")

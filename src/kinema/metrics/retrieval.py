@@ -21,9 +21,21 @@ def ranks(similarity: Tensor, truth: Tensor) -> Tensor:
         similarity: (Q, N), larger is nearer.
         truth: (Q,) int64, the right candidate of each query.
     """
+    candidates = torch.arange(similarity.shape[1], device=similarity.device)
+    return ranks_of_best(similarity, candidates == truth[:, None])
+
+
+def ranks_of_best(similarity: Tensor, right: Tensor) -> Tensor:
+    """`ranks` where several candidates are right, of which the nearest counts.
+
+    Args:
+        similarity: (Q, N), larger is nearer.
+        right: (Q, N) bool, one or more in a row.
+    """
     assert torch.isfinite(similarity).all(), "a similarity is NaN or infinite"
-    right = similarity.gather(1, truth[:, None])
-    return 1 + (similarity > right).sum(dim=1)
+    assert right.any(1).all(), "a query has no right candidate"
+    best = similarity.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+    return 1 + (similarity > best).sum(dim=1)
 
 
 def recall(ranks: Tensor, k: int) -> Tensor:

@@ -116,7 +116,7 @@ def videomae_features(files: Files, device: Device) -> Measure:
     def run(frames: Tensor) -> Tensor:
         pixels = (centered(frames[:CD_FVD_FRAMES].to(device)) + 1) / 2
         clip = bilinear(pixels, CD_FVD_SIZE, CD_FVD_SIZE).transpose(0, 1)[None]
-        return network.features(clip)[0]
+        return network.forward_features(clip)[0]
 
     said = f"first {CD_FVD_FRAMES} frames, bilinear, {CD_FVD_SIZE}x{CD_FVD_SIZE}, in [0, 1]"
     return Measure("VideoMAE V2 ViT-g (SSv2)", digest(network), said, CD_FVD_FRAMES, run)

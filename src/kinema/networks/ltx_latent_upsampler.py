@@ -73,7 +73,8 @@ _DEFAULTS: dict[str, Any] = {
     "spatial_upsample": True,
     "temporal_upsample": False,
 }
-_FIXED = {"_class_name": ("LatentUpsampler",), "dims": (3,)}
+# The authors' class, and that of diffusers, which has the same arguments and tensors.
+_FIXED = {"_class_name": ("LatentUpsampler", "LTXLatentUpsamplerModel"), "dims": (3,)}
 
 
 def from_official(arguments: Mapping[str, Any]) -> LatentUpsamplerConfig:

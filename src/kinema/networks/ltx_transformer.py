@@ -178,28 +178,25 @@ def pixel_positions(latent: Tensor, stride: tuple[int, int, int], *, causal: boo
 
 def rotary_table(
     positions: Tensor, width: int, *, theta: float, max_position: tuple[float, float, float]
-) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (B, N, width), float32, for positions (B, 3, N) in seconds, rows, columns.
+) -> Tensor:
+    """cos a + i sin a (B, N, width / 2), complex64, for the angles a of pairs of channels.
 
-    Frequencies grow from pi/2 to theta pi/2; positions are fractions of `max_position` mapped to
-    [-1, 1]. Channels that three axes cannot share evenly come first and do not turn (cos 1, sin 0).
+    Frequencies grow from pi/2 to theta pi/2; positions (B, 3, N), in seconds, rows and columns, are
+    fractions of `max_position` mapped to [-1, 1]. Pairs that three axes cannot share evenly come
+    first and do not turn (1).
     """
     fraction = torch.stack([positions[:, i] / max_position[i] for i in range(3)], -1)  # (B, N, 3)
     exponents = torch.linspace(0.0, 1.0, width // 6, device=positions.device, dtype=torch.float32)
     frequencies = theta**exponents * math.pi / 2
     angle = (frequencies * (fraction[..., None] * 2 - 1)).transpose(-1, -2).flatten(2)
-    cos = angle.cos().repeat_interleave(2, -1)
-    sin = angle.sin().repeat_interleave(2, -1)
-    idle = width - cos.shape[-1]
-    return F.pad(cos, (idle, 0), value=1.0), F.pad(sin, (idle, 0), value=0.0)
+    angle = F.pad(angle.float(), (width // 2 - angle.shape[-1], 0))
+    return torch.polar(torch.ones_like(angle), angle)
 
 
-def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-    """Turns neighbouring pairs (x0, x1) of x (B, N, D) by the angles of the table, in float32."""
-    cos, sin = table
-    x0, x1 = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack((-x1, x0), -1).flatten(-2)
-    return (x * cos + turned * sin).to(x.dtype)
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Turns neighboring pairs x0 + i x1 of x (B, N, D) by the angles of the table, in float32."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -219,7 +216,7 @@ class Attention(nn.Module):
         self,
         x_BND: Tensor,
         context_BLD: Tensor,
-        table: tuple[Tensor, Tensor] | None,
+        table: Tensor | None,
         mask: Tensor | None,
     ) -> Tensor:
         """x attends to context; both (B, tokens, D)."""
@@ -241,7 +238,10 @@ class GELUProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_dim) -> (..., dim)."""
-        return F.gelu(self.proj(x), approximate="tanh")
+        h = self.proj(x)
+        if torch.is_grad_enabled():
+            return F.gelu(h, approximate="tanh")
+        return torch.ops.aten.gelu_(h, approximate="tanh")  # h is the largest tensor of a block
 
 
 class FeedForward(nn.Module):
@@ -277,17 +277,18 @@ class Block(nn.Module):
         self,
         x_BND: Tensor,
         time_BNSD: Tensor,
-        table: tuple[Tensor, Tensor],
+        table: Tensor,
         text_BLD: Tensor,
         mask: Tensor | None,
     ) -> Tensor:
         """(B, N, D) -> (B, N, D); the time is (B, 1 or N, 6, D)."""
         modulation = self.scale_shift_table + time_BNSD
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation.unbind(2)
-        y = norm(x_BND) * (1 + scale_msa) + shift_msa
-        x_BND = x_BND + gate_msa * self.attn1(y, y, table, None)
+        y = torch.addcmul(shift_msa, norm(x_BND), 1 + scale_msa)
+        x_BND = torch.addcmul(x_BND, gate_msa, self.attn1(y, y, table, None))
         x_BND = x_BND + self.attn2(x_BND, text_BLD, None, mask)
-        return x_BND + gate_mlp * self.ff(norm(x_BND) * (1 + scale_mlp) + shift_mlp)
+        y = torch.addcmul(shift_mlp, norm(x_BND), 1 + scale_mlp)
+        return torch.addcmul(x_BND, gate_mlp, self.ff(y))
 
 
 def norm(x: Tensor) -> Tensor:

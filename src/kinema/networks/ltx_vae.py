@@ -22,7 +22,6 @@ from functools import partial
 from typing import Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kinema.errors import InputError
@@ -33,6 +32,7 @@ from kinema.networks.ltx_vae_blocks import (
     ResBlock,
     ResGroup,
     SpaceToDepthDown,
+    active,
     modulation,
     patchify,
     unpatchify,
@@ -84,11 +84,11 @@ class Encoder(Checkpointed):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, C + 1, t, h, w)."""
         h = self.through(self.down_blocks, self.conv_in(patchify(x, self.patch_size)))
-        return self.conv_out(self.leave(h))
+        return self.conv_out(self.leave(h)).contiguous()  # in the order in which files keep it
 
     def leave(self, h: Tensor) -> Tensor:
         """What the last convolution sees of what the blocks made."""
-        return F.silu(self.conv_norm_out(h))
+        return active(h, self.conv_norm_out, (), out=None)
 
 
 class Decoder(Checkpointed):
@@ -156,12 +156,10 @@ class Decoder(Checkpointed):
 
     def leave(self, h: Tensor, scaled: Tensor | None) -> Tensor:
         """What the last convolution sees of what the blocks made."""
-        h = self.conv_norm_out(h)
+        rows: tuple[Tensor, ...] = ()
         if scaled is not None:
-            embedded = self.last_time_embedder(scaled)
-            shift, scale = modulation(self.last_scale_shift_table, embedded)
-            h = h * (1 + scale) + shift
-        return F.silu(h)
+            rows = modulation(self.last_scale_shift_table, self.last_time_embedder(scaled))
+        return active(h, self.conv_norm_out, rows, out=None)
 
 
 class LTXVAE(VideoVAE):

@@ -82,25 +82,36 @@ class ResBlock(nn.Module):
 
     def enter(self, x: Tensor, rows: Rows) -> Tensor:
         """What the first convolution sees."""
-        h = self.norm1(x)
-        if rows:
-            h = h * (1 + rows[1]) + rows[0]
-        return F.silu(h)
+        return active(x, self.norm1, rows[:2], out=None)
 
     def between(self, h: Tensor, rows: Rows, maps: Sequence[Tensor]) -> Tensor:
-        """What the second convolution sees of what the first one made."""
+        """What the second convolution sees of what the first one made, whose place it takes."""
         if maps:
             h = h + (self.per_channel_scale1 * maps[0]).unsqueeze(-3)  # equal in every frame
-        h = self.norm2(h)
-        if rows:
-            h = h * (1 + rows[3]) + rows[2]
-        return F.silu(h)
+        return active(h, self.norm2, rows[2:], out=reused(h))
 
     def leave(self, x: Tensor, h: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """The input, and what the second convolution made."""
+        """The input, and what the second convolution made, whose place the sum takes."""
         if maps:
             h = h + (self.per_channel_scale2 * maps[1]).unsqueeze(-3)
-        return self.conv_shortcut(self.norm3(x)) + h
+        return torch.add(h, self.conv_shortcut(self.norm3(x)), out=reused(h))
+
+
+def active(x: Tensor, norm: PixelNorm, rows: Rows, *, out: Tensor | None) -> Tensor:
+    """SiLU of the norm of x, modulated by shift and scale if there are any; `out`: see the norm."""
+    h = norm(x, out=out)
+    if rows:
+        shift, scale = rows
+        h = torch.addcmul(shift, h, 1 + scale, out=reused(h))
+    return F.silu(h, inplace=not torch.is_grad_enabled())
+
+
+def reused(x: Tensor) -> Tensor | None:
+    """x as the place of a result, where no gradient needs what is in it.
+
+    A large tensor that is allocated anew costs the CPU more time than a sum takes.
+    """
+    return None if torch.is_grad_enabled() else x
 
 
 def modulation(table: Tensor, time: Tensor) -> tuple[Tensor, ...]:
@@ -214,9 +225,10 @@ class DepthToSpaceUp(nn.Module):
     def spread(self, x: Tensor, h: Tensor, skip: int) -> Tensor:
         """Input and what the conv made of it at the new resolution, without the first frames."""
         h = depth_to_space(h, self.stride)[:, :, skip:]
-        if self.repeats:
-            h = h + depth_to_space(x, self.stride)[:, :, skip:].repeat(1, self.repeats, 1, 1, 1)
-        return h
+        if not self.repeats:
+            return h
+        shortcut = depth_to_space(x, self.stride)[:, :, skip:]
+        return torch.add(h, shortcut.repeat(1, self.repeats, 1, 1, 1), out=reused(h))
 
 
 def patchify(x: Tensor, size: int) -> Tensor:

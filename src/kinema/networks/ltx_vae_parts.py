@@ -33,6 +33,7 @@ from kinema.networks.ltx_vae_blocks import (
     unpatchify,
 )
 from kinema.nn.conv import CausalConv3d
+from kinema.nn.winograd import convolved
 
 if TYPE_CHECKING:
     from kinema.networks.ltx_vae import Decoder, Encoder
@@ -65,7 +66,7 @@ class Convolved(Parts):
             count = max(0, (frames.shape[2] - KERNEL) // stride + 1)
             self.kept = own_copy(frames[:, :, count * stride :], self.kept)
             if count:
-                return self.conv.conv(frames)
+                return convolved(self.conv.conv, frames, (0, 0))
 
     def _frames(self) -> Tensor:
         part = next(self.parts, None)

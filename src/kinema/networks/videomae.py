@@ -4,8 +4,8 @@ Authors' code: github.com/MCG-NJU/VideoMAE (CC-BY-NC-4.0), ``VisionTransformer``
 V2 (arXiv 2303.16727, github.com/OpenGVLab/VideoMAEv2, MIT) is the same network, in sizes up to
 giant. Verified: names and shapes of the published sizes and, at random weights, states, features
 and logits against the authors' class (VideoMAE V2, a recorded case) and transformers'
-``VideoMAEForVideoClassification`` (5.23.0). Left out: dropout and drop path, LayerScale and cosine
-attention, which are off in what is published; the decoder of pre-training.
+``VideoMAEForVideoClassification`` (5.23.0). Left out: LayerScale and cosine attention, which are
+off in what is published. The decoder of pre-training is in `videomae_pretraining.py`.
 
 Letters: B clips, N tubelets, D width, K classes.
 """
@@ -13,22 +13,27 @@ Letters: B clips, N tubelets, D width, K classes.
 from __future__ import annotations
 
 import functools
-from typing import Unpack
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from kinema.config import config
+from kinema.config import config, from_dict
 from kinema.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from kinema.errors import InputError
-from kinema.networks.vit import MLP, Attention, Block, PatchEmbed, ViTConfig
+from kinema.networks.official import check_arguments
+from kinema.networks.vit import MLP, Attention, DroppingBlock, PatchEmbed, ViTConfig
 from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.dropping import Dropout, linear_rates
 from kinema.nn.factory import Factory
+from kinema.nn.init import initialize_xavier
 from kinema.nn.sites import Site
 
 TUBELET = 2  # frames
 MAX_PERIOD = 10_000.0
+HEAD_STD = 0.02 * 0.001  # of the weights of the authors' head
 
 # That of transformers' files. The authors resize by OpenCV, which averages nothing.
 PREPROCESSING = Preprocessing(
@@ -48,16 +53,26 @@ class VideoMAEConfig(ViTConfig):
         hidden: width inside an MLP.
         num_frames: of a clip; two make a tubelet.
         num_classes: K.
+        drop_path: rate of the last block in training; it rises evenly from 0.
+        dropout: rate before the head in training.
     """
 
     hidden: int
     num_frames: int
     num_classes: int
+    drop_path: float = 0.0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         ViTConfig.__post_init__(self)
         if self.num_frames % TUBELET:
             raise InputError(f"num_frames must be a multiple of {TUBELET}, not {self.num_frames}")
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tubelets in time, in a column and in a row; their product is N."""
+        side = self.image_size // self.patch_size
+        return self.num_frames // TUBELET, side, side
 
 
 def vit_s_16(num_classes: int) -> VideoMAEConfig:
@@ -107,6 +122,35 @@ def _published(width: int, *, num_layers: int, num_heads: int, num_classes: int)
     )
 
 
+SIZES = {
+    "img_size": "image_size",
+    "patch_size": "patch_size",
+    "all_frames": "num_frames",
+    "embed_dim": "width",
+    "depth": "num_layers",
+    "num_heads": "num_heads",
+    "num_classes": "num_classes",
+}
+FIXED: dict[str, tuple[Any, ...]] = {
+    "qkv_bias": (True,),
+    "init_scale": (0.001,),
+    "norm_layer": ("LayerNorm eps 1e-6",),
+}
+
+
+def from_official(official: Mapping[str, Any]) -> VideoMAEConfig:
+    """Reads the constructor arguments of the authors' ``VisionTransformer``.
+
+    Raises:
+        InputError: an argument is unknown or missing, or asks for what we leave out.
+    """
+    needed = (*SIZES, "mlp_ratio")
+    check_arguments("VideoMAE", official, needed=needed, optional=(), fixed=FIXED)
+    named = {ours: official[theirs] for theirs, ours in SIZES.items()}
+    hidden = int(official["mlp_ratio"] * official["embed_dim"])
+    return from_dict(VideoMAEConfig, {**named, "hidden": hidden}, where="VideoMAE")
+
+
 @functools.lru_cache(maxsize=8)
 def positions(num_tokens: int, width: int) -> Tensor:
     """Sines (even channels) and cosines (odd) of the number of a token, (N, D) on the CPU.
@@ -136,23 +180,31 @@ class QueryValueBias(nn.Linear):
         return functional.linear(x, self.weight, bias)
 
 
-class VideoMAE(Checkpointed):
-    """Clips (B, 3, T, S, S) -> logits (B, K) of what is done in them."""
+class VideoMAEEncoder(Checkpointed):
+    """Clips to the states of their tubelets: what classifier and pre-training share."""
 
     def __init__(self, config: VideoMAEConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.config = config
-        width = config.width
         tubelet = (TUBELET, config.patch_size, config.patch_size)
-        self.patch_embed = PatchEmbed(tubelet, width, bias=True, **factory)
+        self.patch_embed = PatchEmbed(tubelet, config.width, bias=True, **factory)
+        rates = linear_rates(config.drop_path, config.num_layers)
         self.blocks = nn.ModuleList(
-            _block(f"blocks.{i}", config, **factory) for i in range(config.num_layers)
+            videomae_block(
+                f"blocks.{i}",
+                config.width,
+                config.num_heads,
+                config.hidden,
+                eps=config.eps,
+                drop_path=rate,
+                **factory,
+            )
+            for i, rate in enumerate(rates)
         )
-        self.fc_norm = nn.LayerNorm(width, eps=config.eps, **factory)
-        self.head = nn.Linear(width, config.num_classes, **factory)
+        initialize_xavier(self)
 
-    def tokens(self, x: Tensor) -> Tensor:
-        """Clips (B, 3, T, S, S), normalized -> states (B, N, D) behind the last block.
+    def embed(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, S, S), normalized -> tubelets (B, N, D) at their positions.
 
         Raises:
             InputError: the clips have another size.
@@ -162,21 +214,53 @@ class VideoMAE(Checkpointed):
         if x.shape[1:] != expected:
             raise InputError(f"VideoMAE reads clips (B, {str(expected)[1:]}, not {tuple(x.shape)}")
         x_BND = self.patch_embed(x)
-        x_BND = x_BND + positions(*x_BND.shape[1:]).to(x_BND)
-        return self.through(self.blocks, x_BND, None)
+        return x_BND + positions(*x_BND.shape[1:]).to(x_BND)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Clips -> the normed mean of the states (B, D): the authors' ``forward_features``."""
+    def tokens(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, S, S), normalized -> states (B, N, D) behind the last block."""
+        return self.through(self.blocks, self.embed(x), None)
+
+
+class VideoMAE(VideoMAEEncoder):
+    """Clips (B, 3, T, S, S) -> logits (B, K) of what is done in them."""
+
+    def __init__(self, config: VideoMAEConfig, **factory: Unpack[Factory]) -> None:
+        super().__init__(config, **factory)
+        self.fc_norm = nn.LayerNorm(config.width, eps=config.eps, **factory)
+        self.head = nn.Linear(config.width, config.num_classes, **factory)
+        self.dropout = Dropout(config.dropout, "head")
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The head starts near zero; the encoder as it does for pre-training."""
+        nn.init.normal_(self.head.weight, std=HEAD_STD)
+        nn.init.zeros_(self.head.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, S, S), normalized -> the normed mean of the states (B, D)."""
         return self.fc_norm(self.tokens(x).mean(1))
+
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Features (B, D) -> logits (B, K)."""
+        return self.head(self.dropout(features))
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class; clips are normalized as `PREPROCESSING` does."""
-        return self.head(self.features(x))
+        return self.forward_head(self.forward_features(x))
 
 
-def _block(name: str, config: VideoMAEConfig, **factory: Unpack[Factory]) -> Block:
-    width = config.width
+def videomae_block(
+    name: str,
+    width: int,
+    num_heads: int,
+    hidden: int,
+    *,
+    eps: float,
+    drop_path: float,
+    **factory: Unpack[Factory],
+) -> DroppingBlock:
+    """A block of encoder and decoder, of this name in its network."""
     qkv = QueryValueBias(width, **factory)
-    attn = Attention(Site(f"{name}.attn", "self"), width, config.num_heads, qkv, **factory)
-    mlp = MLP(width, config.hidden, functional.gelu, **factory)
-    return Block(attn, mlp, width, eps=config.eps, **factory)
+    attn = Attention(Site(f"{name}.attn", "self"), width, num_heads, qkv, **factory)
+    mlp = MLP(width, hidden, functional.gelu, **factory)
+    return DroppingBlock(name, attn, mlp, width, eps=eps, drop_path=drop_path, **factory)

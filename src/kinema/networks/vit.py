@@ -4,7 +4,7 @@ Authors' code: github.com/facebookresearch/mae (CC-BY-NC-4.0); as a frozen encod
 github.com/bytedance/GR-1 (Apache-2.0), ``VisionTransformer``. Verified against the latter by a
 recorded case of GR-1; parameter names are theirs. Masking is not here: all patches are seen.
 
-`PatchEmbed`, `grown`, `Attention`, `MLP` and `Block` are the parts of other ViTs too.
+`PatchEmbed`, `grown`, `Attention`, `MLP` and the blocks are the parts of other ViTs too.
 
 Letters: B batch, N tokens, D width, H heads, K head width, P patches.
 """
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from kinema.config import config
 from kinema.errors import InputError
 from kinema.nn.checkpointing import Checkpointed
+from kinema.nn.dropping import DropPath
 from kinema.nn.factory import Factory
 from kinema.nn.sites import Site, attend
 
@@ -182,6 +183,36 @@ class Block(nn.Module):
         """(B, N, D) -> (B, N, D)."""
         x_BND = x_BND + self.attn(self.norm1(x_BND), mask)
         return x_BND + self.mlp(self.norm2(x_BND))
+
+
+class DroppingBlock(Block):
+    """A `Block` whose residuals are dropped in training, each for itself (arXiv:1603.09382).
+
+    Args:
+        name: of the block in its network.
+        attn, mlp, width, eps: as of `Block`.
+        drop_path: share of the rows whose residual is dropped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        attn: nn.Module,
+        mlp: nn.Module,
+        width: int,
+        *,
+        eps: float,
+        drop_path: float,
+        **factory: Unpack[Factory],
+    ) -> None:
+        super().__init__(attn, mlp, width, eps=eps, **factory)
+        self.drop_attn = DropPath(drop_path, f"{name}.attn")
+        self.drop_mlp = DropPath(drop_path, f"{name}.mlp")
+
+    def forward(self, x_BND: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        x_BND = x_BND + self.drop_attn(self.attn(self.norm1(x_BND), mask))
+        return x_BND + self.drop_mlp(self.mlp(self.norm2(x_BND)))
 
 
 def plain_attention(name: str, width: int, num_heads: int, **factory: Unpack[Factory]) -> Attention:

@@ -66,26 +66,25 @@ class ShiftedAttention(Attention):
         self, site: Site, config: ZeroI2VConfig, qkv: nn.Module, **factory: Unpack[Factory]
     ) -> None:
         super().__init__(site, config.width, config.num_heads, qkv, **factory)
-        self.num_frames = config.num_frames
         self.shifts, self.within = config.shifts, config.within
 
-    def forward(self, x_BND: Tensor, mask: Tensor | None) -> Tensor:
-        """((B T), N, D) -> ((B T), N, D); the mask is bool, true to attend."""
-        q, k, v = self.qkv(x_BND).chunk(3, -1)
+    def forward(self, x_BTND: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, N, D) -> (B, T, N, D); the mask is bool, true to attend."""
+        frames = x_BTND.shape[1]
+        q, k, v = self.qkv(x_BTND).chunk(3, -1)
         parts = (q, self.shift(k), self.shift(v))
-        q, k, v = (rearrange(part, "b n (h k) -> b h n k", h=self.num_heads) for part in parts)
-        return self.proj(rearrange(attend(self.site, q, k, v, mask), "b h n k -> b n (h k)"))
+        q, k, v = (rearrange(x, "b t n (h k) -> (b t) h n k", h=self.num_heads) for x in parts)
+        out = attend(self.site, q, k, v, mask)
+        return self.proj(rearrange(out, "(b t) h n k -> b t n (h k)", t=frames))
 
-    def shift(self, x_BND: Tensor) -> Tensor:
-        """Keys or values ((B T), N, D) -> the same shape."""
-        x = x_BND.unflatten(0, (-1, self.num_frames))
+    def shift(self, x_BTND: Tensor) -> Tensor:
+        """Keys or values (B, T, N, D) -> the same shape."""
         if self.within == "head":
-            x = shifted(x.unflatten(-1, (self.num_heads, -1)), self.shifts).flatten(-2)
-        elif self.within == "class token":
-            x = torch.cat([shifted(x[:, :, :1], self.shifts), x[:, :, 1:]], 2)
-        else:
-            x = shifted(x, self.shifts)
-        return x.flatten(0, 1)
+            heads = x_BTND.unflatten(-1, (self.num_heads, -1))
+            return shifted(heads, self.shifts).flatten(-2)
+        if self.within == "class token":
+            return torch.cat([shifted(x_BTND[:, :, :1], self.shifts), x_BTND[:, :, 1:]], 2)
+        return shifted(x_BTND, self.shifts)
 
 
 class Adapter(nn.Module):
@@ -237,18 +236,22 @@ class ZeroI2V(VideoTower):
     def frame_features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, S, S), normalized -> the normed class token of each frame (B, T, D).
 
+        A clip of one frame is a picture, which stands at the time of the first.
+
         Raises:
             InputError: they have another size.
         """
         num_frames, size = self.config.num_frames, self.config.image_size
-        if x.ndim != 5 or x.shape[1:] != (3, num_frames, size, size):
+        sizes = [(3, frames, size, size) for frames in (1, num_frames)]
+        if x.ndim != 5 or x.shape[1:] not in sizes:
             raise InputError(
-                f"ZeroI2V reads clips (B, 3, {num_frames}, {size}, {size}), not {tuple(x.shape)}"
+                f"ZeroI2V reads clips (B, 3, {num_frames}, {size}, {size}), or of one frame, not "
+                f"{tuple(x.shape)}"
             )
-        tokens = self.placed(self.patch_embed(to_frames(x))).unflatten(0, (-1, num_frames))
-        x_BND = self.norm_pre((tokens + self.temporal_embed[:, :, None]).flatten(0, 1))
-        cls = self.through(self.blocks, x_BND, None)[:, 0]
-        return self.norm(cls).unflatten(0, (-1, num_frames))
+        times = self.temporal_embed[:, : x.shape[2], None]
+        tokens = self.placed(self.patch_embed(to_frames(x))).unflatten(0, (-1, x.shape[2]))
+        x_BTND = self.norm_pre(tokens + times)
+        return self.norm(self.through(self.blocks, x_BTND, None)[:, :, 0])
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, S, S), normalized -> features (B, D), the mean over frames."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from kinema.nn.factory import Factory
+from kinema.nn.winograd import convolved
 
 PaddingMode = Literal["zeros", "replicate", "reflect"]
 Factors = tuple[int, int, int]  # over time, height, width
@@ -61,9 +61,7 @@ class CausalConv3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, C', ceil(T / st), ceil(H / sh), ceil(W / sw))."""
-        first, last = x[:, :, :1], x[:, :, -1:]
-        frames = (first, first, x) if self.causal else (first, x, last)
-        return self.conv(torch.cat(frames, dim=2))
+        return convolved(self.conv, x, (2, 0) if self.causal else (1, 1))
 
 
 class TimeConv(nn.Conv3d):

@@ -34,10 +34,14 @@ class PixelNorm(nn.Module):
     Source: Karras et al., Progressive Growing of GANs (arXiv:1710.10196), section 4.2.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) -> (B, C, ...)."""
-        mean_square = x.float().square().mean(dim=1, keepdim=True)
-        return x * torch.rsqrt(mean_square + PIXEL_NORM_EPS).to(x.dtype)
+    def forward(self, x: Tensor, *, out: Tensor | None) -> Tensor:
+        """(B, C, ...) -> (B, C, ...), in the place of `out` if there is one, which may be x."""
+        if torch.is_grad_enabled():
+            mean_square = x.float().square().mean(dim=1, keepdim=True)
+        else:  # saves the memory of the squares, but its gradient would be slower
+            length = torch.linalg.vector_norm(x.float(), dim=1, keepdim=True)
+            mean_square = length.square_() / x.shape[1]
+        return torch.mul(x, torch.rsqrt(mean_square + PIXEL_NORM_EPS).to(x.dtype), out=out)
 
 
 class ChannelNorm(nn.Module):

@@ -118,12 +118,13 @@ def rope(case: Case) -> Results:
         "positional_embedding_max_pos",
         optional=(),
     )
-    cos, sin = ltx_transformer.rotary_table(
+    table = ltx_transformer.rotary_table(
         case.inputs["indices_grid"],
         case.config["num_attention_heads"] * case.config["attention_head_dim"],
         theta=case.config["positional_embedding_theta"],
         max_position=tuple(case.config["positional_embedding_max_pos"]),
     )
+    cos, sin = (part.repeat_interleave(2, -1) for part in (table.real, table.imag))
     return {"out.cos": cos, "out.sin": sin}
 
 

@@ -33,6 +33,7 @@ NETWORKS = {
     "32-zeroi2v": "kinema.parity.zeroi2v",
     "34-svd": "kinema.parity.svd",
     "37-tgans-c": "kinema.parity.tgans_c",
+    "49-videomaev2": "kinema.parity.videomae_v2",
     "51-frozenintime": "kinema.parity.frozen_in_time",
     "56-tnt": "kinema.parity.tnt",
     "60-base": "kinema.parity.video_unet",

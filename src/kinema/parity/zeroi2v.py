@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from kinema.networks.zeroi2v import ZeroI2V, shifted
@@ -18,6 +19,7 @@ from kinema.parity.runner import Adapter
 from kinema.weights.maps.zeroi2v import OFFICIAL, SEPARATE
 
 Results = dict[str, Tensor]
+LN_PRE = "stage.ln_pre"
 
 
 def network(case: Case, kind: Official) -> Results:
@@ -37,7 +39,7 @@ def network(case: Case, kind: Official) -> Results:
     with recorded(ours, stage_places(case, stages)) as recordings:
         features = ours.frame_features(case.inputs["video"])
     results = {
-        name: value if name == "stage.ln_pre" else value.transpose(0, 1)  # theirs: (N, B T, D)
+        name: rearrange(value, "b t n d -> (b t) n d" if name == LN_PRE else "b t n d -> n (b t) d")
         for name, value in recordings.items()
     }
     results["out.features"] = _laid_out(features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
@@ -56,6 +56,28 @@ def watching(callback: Callback) -> Iterator[None]:
     An exception that the callback raises ends the sampling.
     """
     token = _watchers.set((*_watchers.get(), callback))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
+
+
+@contextlib.contextmanager
+def counted(*, before: int, total: int) -> Iterator[None]:
+    """Inside the block, steps are told as a part of a sampling that is done in several.
+
+    Args:
+        before: steps of the parts that come before.
+        total: steps of all parts.
+    """
+    watchers = _watchers.get()
+
+    def told_as_part(report: Report) -> None:
+        step = replace(report.step, index=before + report.step.index, total=total)
+        for callback in watchers:
+            callback(report._replace(step=step))
+
+    token = _watchers.set((told_as_part,))
     try:
         yield
     finally:

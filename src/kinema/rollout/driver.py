@@ -66,7 +66,8 @@ class Rollout:
         negative: str,
         image: Clip | None,
     ) -> None:
-        model.latent_shape(sampling)  # says early that a size cannot be made
+        model.check(sampling)
+        model.check_extends(sampling)
         if image is not None and image.num_frames > 1:
             raise InputError(f"a story begins with one picture, not with {image.num_frames} frames")
         stride = model.codec_stride[0]

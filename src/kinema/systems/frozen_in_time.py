@@ -8,10 +8,10 @@ Letters: B batch, F frames, S side of a frame, E width of the embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,17 +23,15 @@ from kinema.conditions.encoders import build_text
 from kinema.data.batches import segment_frames
 from kinema.data.clips import split_of
 from kinema.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from kinema.errors import InputError
 from kinema.media.pixels import cover
 from kinema.media.reading import probe, read_frames
 from kinema.networks.space_time_vit import SpaceTimeViT, fit_frames
-from kinema.sample import Folder, Table, Text
+from kinema.sample import Folder, Text
 from kinema.systems.frozen_in_time_config import PRESETS, FrozenInTimeConfig, Projections
-from kinema.systems.frozen_in_time_index import Index, files_of
 from kinema.systems.frozen_in_time_training import CLIP_FRAMES, STAGES, clip_size
 from kinema.systems.model import Model, Part
-from kinema.systems.system import Job
-from kinema.weights.digest import digest
+from kinema.systems.retriever import Retriever
+from kinema.systems.retriever_index import Index, IndexPlace
 
 CARD = Card(
     name="frozen_in_time",
@@ -46,14 +44,14 @@ CARD = Card(
     code="github.com/m-bain/frozen-in-time",
     code_license="MIT",
     weights_license="MIT",
-    claim="training on stills and clips together finds clips better than training on clips alone",
+    claim="one frame first and several at the end find clips better, at equal cost, than several",
     applies=("full", "weights", "parity", "tiny", "run", "claim"),
     verified=(
         "by recorded cases: video encoder, fewer frames, growth of positions, both losses",
         "names and counts of parameters with 4 and 8 frames; DistilBERT against transformers",
         "with the published time_init, queries and keys of the attention over time stay zero",
     ),
-    inferred=("batch sizes of the paper's curriculum",),
+    inferred=("batch sizes of the paper's curriculum, here one for all phases",),
     deviations=(
         "tiny reads text with a small word encoder of our own instead of DistilBERT",
         "gradients are clipped at norm 1; no dropout in the text encoder",
@@ -62,20 +60,15 @@ CARD = Card(
     ),
     coupled="every other clip of the batch is a negative",
 )
-# Of ImageNet's pixels in [0, 1].
 
 
-class FrozenInTime(Model):
-    """The system: `index` looks at a folder of clips once, `search` ranks them for a text."""
+class FrozenInTime(Retriever):
+    """The system: `index` looks at a folder of clips, `search` ranks them for a text."""
 
     CARD = CARD
     CONFIG = FrozenInTimeConfig
     PRESETS = PRESETS
     STAGES = STAGES
-    JOBS: ClassVar = {
-        "index": Job(takes={"clips": Folder}, gives={"index": Index}),
-        "search": Job(takes={"index": Index, "query": Text}, gives={"ranking": Table}),
-    }
     config: FrozenInTimeConfig
     text = Part(build_text)
     video = Part(SpaceTimeViT)
@@ -92,6 +85,16 @@ class FrozenInTime(Model):
         mean, std = x.new_tensor((IMAGENET_MEAN, IMAGENET_STD))[..., None, None, None]
         return self.projections.video(self.video(((x + 1) / 2 - mean) / std))
 
+    @property
+    def seen(self) -> tuple[int, int]:
+        """How many frames of a file `look` takes, at most, and S."""
+        return self.config.video.num_frames, self.config.video.image_size
+
+    @torch.inference_mode()
+    def embed_file(self, path: Path) -> Tensor:
+        """The embedding (E,) of what `look` sees of a file, float32 on the CPU."""
+        return self.embed_clips(self.look(path)[None])[0].float().cpu()
+
     def look(self, path: Path) -> Tensor:
         """A file as a clip (3, F, S, S) in [-1, 1]: the middle frame of each of F stretches.
 
@@ -101,24 +104,6 @@ class FrozenInTime(Model):
         numbers = segment_frames(length, min(length, self.config.video.num_frames), None)
         frames = [cover(frame, side, side) for frame in read_frames(path, numbers.tolist())]
         return torch.from_numpy(Clip(np.stack(frames), fps=1.0).to_float())
-
-    @torch.inference_mode()
-    def run_index(self, inputs: Mapping[str, Folder], seed: int) -> dict[str, Index]:
-        """Embeds every video and picture in a folder and below it, in the order of their names."""
-        folder = inputs["clips"].path
-        paths = files_of(folder)
-        rows = [self.embed_clips(self.look(path)[None]) for path in paths]
-        files = tuple(path.relative_to(folder).as_posix() for path in paths)
-        embeddings = torch.cat(rows).float().cpu().numpy()
-        return {"index": Index(embeddings, files, digest(self.parts))}
-
-    @torch.inference_mode()
-    def run_search(self, inputs: Mapping[str, Any], seed: int) -> dict[str, Table]:
-        """The files that are nearest to a text, with their cosines, the nearest first."""
-        index, query = inputs["index"], inputs["query"].text
-        if index.model != digest(self.parts):
-            raise InputError("the index was made by another model; index the clips with this one")
-        return {"ranking": index.ranking(self.embed_texts([query]).float(), self.config.shown)}
 
     def start_from(self, other: Model, roles: tuple[str, ...]) -> None:
         """As for every model, but the other one may read another number of frames.
@@ -141,10 +126,12 @@ class FrozenInTime(Model):
         samples = [world.sample(index) for index in range(4)]
         for i, sample in enumerate(samples):
             sample.clip.write(folder / f"{i}.mp4", overwrite=True)
-        clips = {"clips": Folder(folder)}
+        place = IndexPlace(folder / "index")
+        clips = {"clips": Folder(folder), "index": place}
         if job == "index":
             return clips
-        return {**self.run_index(clips, 0), "query": Text(samples[2].captions[0])}
+        self.run_index(clips, 0)
+        return {"index": Index.given(place.path), "query": Text(samples[2].captions[0])}
 
 
 SYSTEM = FrozenInTime

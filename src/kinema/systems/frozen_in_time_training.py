@@ -1,13 +1,21 @@
-"""The training plan of Frozen in Time: one step on clips, one on stills, in turn.
+"""The training plan of Frozen in Time: one step on clips, one on stills; few frames, then more.
 
-Paper, code and licence: see `frozen_in_time.py`. The published recipe is that of the authors'
-configurations; batch sizes are the paper's as recalled, the recipes of small sizes ours.
+Paper, code and licence: see `frozen_in_time.py`. Steps on clips and on stills take turns, so that
+negatives are of one kind. The curriculum begins with one frame of each clip. A model
+has temporal positions for all frames; those that no step has read yet are still the zeros that they
+began with, which is how the authors' code grows them.
+
+The published recipe is that of the authors' configurations, with the shares of their README; batch
+sizes are the paper's as recalled, the recipes of small sizes ours.
 """
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +25,7 @@ from torch import Tensor
 from kinema.config import config
 from kinema.data.batches import Alternating, SegmentFrames, ShapesStills, Source, WorldClips
 from kinema.data.clips import SPLITS, ClipSize, split_of, to_clip
+from kinema.errors import InputError
 from kinema.media import write_contact_sheet
 from kinema.noise import Noise
 from kinema.training.captions import draw_captions
@@ -37,12 +46,34 @@ class RetrieverRecipe(Recipe):
     """How both encoders are trained.
 
     Args:
-        frames: taken from each clip; the curriculum starts with one.
+        frames: taken from each clip, phase by phase.
+        shares: of the steps that each phase has; 1 in all.
         temperature: of the loss.
+
+    Raises:
+        InputError: phases do not have more and more frames, or their shares are not 1 in all.
     """
 
-    frames: int
+    frames: tuple[int, ...]
+    shares: tuple[float, ...]
     temperature: float
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)  # a class with slots has no super()
+        rising = (0, *self.frames)
+        if not self.frames or any(a >= b for a, b in pairwise(rising)):
+            raise InputError(f"frames must rise from phase to phase, as [1, 4], not {self.frames}")
+        fits = len(self.shares) == len(self.frames) and min(self.shares) > 0
+        if not (fits and math.isclose(sum(self.shares), 1)):
+            raise InputError(
+                f"shares must be one for each of frames={list(self.frames)}, above 0 and 1 in all, "
+                f"not {list(self.shares)}"
+            )
+
+    def frames_at(self, step: int) -> int:
+        """How many frames of each clip a step takes, of the steps from 0 on."""
+        ends = [round(share * self.steps) for share in accumulate(self.shares)]
+        return self.frames[min(bisect_right(ends, step), len(self.frames) - 1)]
 
 
 FULL = RetrieverRecipe(
@@ -53,7 +84,8 @@ FULL = RetrieverRecipe(
     decay=0.0,
     betas=(0.9, 0.999),
     ema=0.0,
-    frames=4,
+    frames=(1, 4),
+    shares=(0.9, 0.1),
     temperature=0.05,
 )
 TINY = replace(
@@ -66,6 +98,7 @@ TINY = replace(
     ema=0.99,
     report_every=250,
     save_every=250,
+    shares=(0.5, 0.5),
 )
 NANO = TINY.nano(batch_size=4)
 
@@ -84,18 +117,43 @@ def embed(model: FrozenInTime, batch: Batch, noise: Noise) -> tuple[Tensor, Tens
 
 
 def data(model: FrozenInTime, recipe: RetrieverRecipe, world: str) -> tuple[Source, Source]:
-    """Clips and stills in turn; held out are clips under their full captions."""
+    """Clips and stills in turn; held out are clips of the last phase under their full captions."""
     moving = clip_size(model, CLIP_FRAMES)
     clips, whole = (WorldClips(split_of(world, split, moving)) for split in SPLITS)
     stills = ShapesStills(split_of(world, "train", clip_size(model, 1)))
-    parts = SegmentFrames(clips, num_frames=recipe.frames, seed=0)
-    unseen = SegmentFrames(whole, num_frames=recipe.frames, seed=None)
+    return in_turns(clips, stills, recipe), looked_at(whole, recipe)
+
+
+def in_turns(clips: Source, stills: Source, recipe: RetrieverRecipe) -> Source:
+    """Training batches: a step on random frames of clips, as many as its phase has, one on stills.
+
+    Args:
+        clips: gives ``clips`` (B, 3, T, S, S) with all their frames, and ``captions``.
+        stills: gives clips of one frame.
+        recipe: of the training.
+    """
+    phases = {count: SegmentFrames(clips, num_frames=count, seed=0) for count in recipe.frames}
+
+    def parts(samples: tuple[int, ...]) -> Batch:
+        return phases[recipe.frames_at(samples[0] // recipe.batch_size)](samples)
+
+    return Alternating((parts, stills), recipe.batch_size)
+
+
+def looked_at(clips: Source, recipe: RetrieverRecipe) -> Source:
+    """Held-out batches: the middle frames of clips, as many as the last phase has, in full words.
+
+    Args:
+        clips: as those of `in_turns`.
+        recipe: of the training.
+    """
+    unseen = SegmentFrames(clips, num_frames=recipe.frames[-1], seed=None)
 
     def in_full(samples: tuple[int, ...]) -> Batch:
         batch = unseen(samples)
         return {**batch, "captions": [said[:1] for said in batch["captions"]]}
 
-    return Alternating((parts, stills), recipe.batch_size), in_full
+    return in_full
 
 
 def clip_size(model: FrozenInTime, num_frames: int) -> ClipSize:

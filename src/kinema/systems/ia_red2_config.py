@@ -42,14 +42,14 @@ def tiny() -> IARED2Config:
         patch_size=8,
         width=48,
         num_layers=6,
-        num_heads=6,
+        num_heads=3,
         num_classes=len(COLORS),
     )
     return IARED2Config(
         labels=COLORS,
         views=drawn_views(full().views, 64),
         network=network,
-        policy=InterpretersConfig(width=48, num_heads=6, groups=(2, 2, 2)),
+        policy=InterpretersConfig(width=48, num_heads=3, groups=(2, 2, 2)),
     )
 
 

@@ -47,7 +47,7 @@ class ImageToVideo(TextToVideo):
         negative: str = "",
     ) -> Tensor:
         """As `TextToVideo.latents`, with frames that are given, or a clip that is made anew."""
-        self.latent_shape(sampling)
+        self.check(sampling)
         conditions = self.prepare(prompts, negative, sampling, keyframes)
         return self.sample(conditions, noise, sampling, keyframes, source)
 
@@ -72,6 +72,14 @@ class ImageToVideo(TextToVideo):
         """The latents (B, ...) of a batch whose clips are given frames, or made from another."""
         raise NotImplementedError
 
+    def check_extends(self, sampling: Any) -> None:
+        """Raises InputError if clips come at another frame rate than they are given frames at."""
+        if self.frame_rate(sampling) != sampling.fps:
+            raise InputError(
+                f"clips of {self.frame_rate(sampling):g} fps that are sampled at "
+                f"{sampling.fps:g} cannot go on from others; leave out the temporal upsampler"
+            )
+
     def extension(self, clip: Clip, sampling: Any, *, before: bool = False) -> Extension:
         """A clip to go on from, with as many held frames as it and the new clip have room for.
 
@@ -81,8 +89,9 @@ class ImageToVideo(TextToVideo):
             before: whether the new frames lead up to it.
 
         Raises:
-            InputError: the new clip would have no frame of its own.
+            InputError: the new clip would have no frame of its own, or cannot go on from another.
         """
+        self.check_extends(sampling)
         if clip.num_frames > 1:  # a picture has no frame rate
             clip = clip.resampled(sampling.fps)
         held = held_frames(clip.num_frames, sampling.num_frames, self.codec_stride[0])

@@ -20,6 +20,7 @@ from torch import Tensor
 from kinema.card import Card, Weights
 from kinema.condition import Conditions, Grid
 from kinema.conditions.encoders import build_text
+from kinema.errors import InputError
 from kinema.networks.ltx_latent_upsampler import LatentUpsampler
 from kinema.networks.ltx_transformer import (
     LTXTransformer,
@@ -37,15 +38,18 @@ from kinema.systems.keyframes import Keyframe, Source, check_keyframes
 from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling
 from kinema.systems.ltx_video_finetuning import FINETUNE
 from kinema.systems.ltx_video_keyframes import appended_frames
-from kinema.systems.ltx_video_passes import fitted, read_upsampler, two_passes
+from kinema.systems.ltx_video_passes import fitted, two_passes
 from kinema.systems.ltx_video_presets import PRESETS
 from kinema.systems.ltx_video_sampling import denoise, shifted
 from kinema.systems.ltx_video_training import STAGES
+from kinema.systems.ltx_video_upsamplers import denser, read_upsampler
 from kinema.systems.ltx_video_versions import VERSIONS
 from kinema.systems.model import Part
 from kinema.systems.published import Published
 from kinema.weights.lora import Layout
 from kinema.weights.maps import ltx_transformer
+from kinema.worlds.shown import shown
+from kinema.worlds.world import WorldSample
 
 CARD = Card(
     name="ltx_video",
@@ -70,6 +74,7 @@ CARD = Card(
     inferred=(
         "that the timed decoder of 0.9.1 is the paper's denoising decoder",
         "that noise levels are linear-quadratic from 0.9.5 on: the tables of 13B lie on them",
+        "a temporal upsampler doubles the frame rate of what is made, statistics as they come",
         "training: the paper's text; its times are those of the authors' trainer of LTX-2",
     ),
     deviations=(
@@ -104,7 +109,8 @@ class LTXVideo(ImageToVideo):
     text = Part(build_text)
     transformer = Part(LTXTransformer)
     codec = Part(LTXVAE)
-    upsampler: LatentUpsampler | None = None  # between two passes; see `load_upsampler`
+    upsampler: LatentUpsampler | None = None  # of space, between two passes; `load_upsampler`
+    temporal_upsampler: LatentUpsampler | None = None  # of time, behind the last pass
 
     @property
     def process(self) -> Flow:
@@ -153,16 +159,42 @@ class LTXVideo(ImageToVideo):
         """Latents of clips, and of single frames; see `ltx_video_given.encode`."""
         return ltx_video_given.encode(self, clips, samples)
 
+    def told(self, sample: WorldSample, size: tuple[int, ...]) -> dict[str, Tensor]:
+        """What the tokens of a clip show."""
+        return {"shown": torch.from_numpy(shown(sample, size))}
+
     def load_upsampler(self, path: str | Path) -> None:
-        """Loads the latent upsampler that two passes need, from a published file.
+        """Loads a latent upsampler: of space, which two passes need, or of time.
+
+        With one of time clips have twice the frame rate, see `frame_rate`: 2F - 1 frames where
+        `Sampling` says F.
+
+        Args:
+            path: a published file, or a folder of diffusers.
 
         Raises:
-            InputError: the file holds none for this model.
+            InputError: there is none for this model.
         """
         channels = self.codec.channels
-        self.upsampler = read_upsampler(
-            path, channels=channels, device=self.device, dtype=self.dtype
-        )
+        read = read_upsampler(path, channels=channels, device=self.device, dtype=self.dtype)
+        if read.config.upsample == "time":
+            self.temporal_upsampler = read
+        else:
+            self.upsampler = read
+
+    def check(self, sampling: Sampling) -> None:
+        """As of any `TextToVideo`; two passes need their upsampler."""
+        super().check(sampling)
+        if sampling.second is not None and self.upsampler is None:
+            raise InputError(
+                "this model makes clips in two passes and needs its latent upsampler between them, "
+                "published as ltxv-spatial-upscaler-0.9.7.safetensors: `kinema generate "
+                "--upsampler FILE`, or `load_upsampler(FILE)` in Python"
+            )
+
+    def frame_rate(self, sampling: Sampling) -> float:
+        """Twice that of the sampling behind a temporal upsampler."""
+        return sampling.fps if self.temporal_upsampler is None else 2 * sampling.fps
 
     def sigmas(self, steps: int, num_tokens: int, terminal: float) -> Tensor:
         """Noise levels (steps + 1,): shifted by the tokens, stretched to the terminal, then 0."""
@@ -174,16 +206,12 @@ class LTXVideo(ImageToVideo):
         return self.codec.latent_shape(last.num_frames, last.height, last.width)
 
     @torch.inference_mode()
-    def latents(
-        self,
-        prompts: Sequence[str],
-        *,
-        sampling: Sampling,
-        **given: Any,
-    ) -> Tensor:
-        """As of any `ImageToVideo`, in one pass or two."""
+    def latents(self, prompts: Sequence[str], *, sampling: Sampling, **given: Any) -> Tensor:
+        """As of any `ImageToVideo`, in one pass or two; 2t - 1 frames for a temporal upsampler."""
+        self.check(sampling)
         make = super().latents if sampling.second is None else partial(two_passes, self)
-        return make(prompts, sampling=sampling, **given)
+        made = make(prompts, sampling=sampling, **given)
+        return denser(self, self.temporal_upsampler, made) if self.temporal_upsampler else made
 
     def sample(
         self,

@@ -37,8 +37,11 @@ class FinetuneRecipe(Finetuning, GeneratorRecipe):
 
 
 def finetuned(base: GeneratorRecipe, **changes: Any) -> FinetuneRecipe:
-    """A recipe that follows the one by which a model was trained."""
-    return from_dict(FinetuneRecipe, to_dict(base) | changes)
+    """A recipe that follows the one by which a model was trained.
+
+    Of people's clips nothing but their words tells what they show.
+    """
+    return from_dict(FinetuneRecipe, to_dict(base) | {"shown": 0.0} | changes)
 
 
 SHAPES = finetuned(GENERATOR["shapes"], **finetuning.MINIATURE, learning_rate=3e-4, lora_rate=1e-3)

@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from kinema.networks.ltx_transformer import patchify
+from kinema.networks.ltx_transformer import LTXTransformer, patchify
 from kinema.noise import Noise
 from kinema.systems.keyframes import HELD_LATENTS
 from kinema.systems.ltx_video_recipes import GeneratorRecipe
 from kinema.training.captions import draw_captions
 from kinema.training.denoising import DenoisingObjective, Prepared
 from kinema.training.objective import Batch, Logs
+from kinema.training.shown import Shown, heard
 
 if TYPE_CHECKING:
     from kinema.systems.ltx_video import LTXVideo
@@ -39,9 +40,11 @@ class GivenTokens(Prepared):
         strength: (B, N) in [0, 1], how firmly each token of x0 is given: noise makes up at most
             1 - strength of it, and above 0 it takes no part in the loss. None where nothing is
             given.
+        shown: what the tokens of the clip show; see `kinema.worlds.shown`. None if no loss asks.
     """
 
     strength: Tensor | None
+    shown: Tensor | None
 
 
 class GivenFrames(DenoisingObjective[GivenTokens]):
@@ -56,6 +59,8 @@ class GivenFrames(DenoisingObjective[GivenTokens]):
         prepare = partial(prepare_rows, model, recipe)
         super().__init__(networks, predict="transformer", process=model.process, prepare=prepare)
         self.recipe = recipe
+        if recipe.shown:
+            self.networks["shown"] = Shown(model.transformer.config.width)
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """The flow's loss at random times, the mean over the rows."""
@@ -81,6 +86,16 @@ class GivenFrames(DenoisingObjective[GivenTokens]):
         return [rows_of(batch, noise, rows) for rows in groups]
 
     def loss_at(self, prepared: GivenTokens, time: Tensor) -> tuple[Tensor, Logs]:
+        """The flow's loss at times (B,), and what the middle of the transformer tells of tokens."""
+        if prepared.shown is None:
+            return self.flow_loss_at(prepared, time)
+        blocks = cast(LTXTransformer, self.predict).transformer_blocks
+        with heard(blocks[(len(blocks) - 1) // 2]) as tokens:
+            loss, logs = self.flow_loss_at(prepared, time)
+        second = self.networks["shown"](tokens[0], prepared.shown)
+        return loss + self.recipe.shown * second, {**logs, "shown": second.detach()}
+
+    def flow_loss_at(self, prepared: GivenTokens, time: Tensor) -> tuple[Tensor, Logs]:
         """The flow's loss at times (B,); with given tokens, over those that are not.
 
         Every row counts as much, however many of its tokens are given.
@@ -165,6 +180,7 @@ def prepare_rows(
         conditions=model.conditions(text, (t, h, w), batch["fps"], frames.to(model.device)),
         noise=noise,
         strength=firm,
+        shown=batch["shown"].to(x0.device) if recipe.shown else None,
     )
 
 

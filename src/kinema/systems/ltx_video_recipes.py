@@ -40,6 +40,7 @@ class GeneratorRecipe(TextRecipe):
         first_given, start_given: shares whose first, or first three, latent frames are given.
         stills_given: share with one to three single frames appended, drawn apart from the start.
         given_level: what is given has a noise level between 0 and this.
+        shown: weight of a second loss, what tokens show; see `kinema.training.shown`.
         skip_broken: of a folder of clips, train on those that can be used.
 
     Raises:
@@ -50,6 +51,7 @@ class GeneratorRecipe(TextRecipe):
     start_given: float = 0.0
     stills_given: float = 0.0
     given_level: float = 0.0
+    shown: float = 0.0
     skip_broken: bool = False
 
     def __post_init__(self) -> None:
@@ -60,6 +62,8 @@ class GeneratorRecipe(TextRecipe):
                 "text_drop, first_given, start_given and stills_given are shares of the clips; "
                 f"{shares} are not"
             )
+        if not self.shown >= 0:
+            raise InputError(f"shown is the weight of a loss, 0 or more, not {self.shown}")
         if not 0 <= self.given_level < 1:
             raise InputError(f"given_level must lie in [0, 1), not be {self.given_level}")
 
@@ -150,6 +154,7 @@ SHAPES_GENERATOR = GeneratorRecipe(
     start_given=0.1,
     stills_given=0.15,
     given_level=0.05,
+    shown=0.2,
 )
 GENERATOR = {
     **dict.fromkeys(

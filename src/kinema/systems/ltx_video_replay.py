@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,8 @@ def write_known(
 
 
 def make_known(model: LTXVideo, recipe: FinetuneRecipe, prompts: list[str], into: Path) -> None:
-    """Latents of clips that the model makes as it is, from prompts in turn."""
-    size, count = model.config.sampling, recipe.replay_clips
+    """Latents of clips that the model makes as it is, in one pass, from prompts in turn."""
+    size, count = replace(model.config.sampling, second=None), recipe.replay_clips
     LOGGER.info("replay: the model makes %d clips from %d prompts", count, len(prompts))
 
     def make(samples: range) -> Iterator[Encoded]:
@@ -99,4 +100,4 @@ def make_known(model: LTXVideo, recipe: FinetuneRecipe, prompts: list[str], into
         width=size.width,
         fps=size.fps,
     )
-    latents.write(into, key, count, make, progress=lambda done: None)
+    latents.write(into, key, count, make)

@@ -91,6 +91,11 @@ def noise_levels(sampling: Sampling, shift: TokenShift, num_tokens: int) -> Tens
     return schedules.with_zero(levels[sampling.skip_first : sampling.steps - sampling.skip_last])
 
 
+def steps_taken(sampling: Sampling) -> int:
+    """How many steps of a pass are not left out."""
+    return sampling.steps - sampling.skip_first - sampling.skip_last
+
+
 def guidance(sampling: Sampling, sigmas: Tensor) -> Guidance:
     """Classifier-free and spatio-temporal guidance with rescaling.
 

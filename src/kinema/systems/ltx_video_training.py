@@ -74,13 +74,21 @@ def generator_data(model: LTXVideo, recipe: GeneratorRecipe, folder: str) -> tup
             f"recipe.stills_given={recipe.stills_given} needs {STILLS} single frames of each clip, "
             f"which {folder} lacks: encode into another folder"
         )
+    if recipe.shown and not (isinstance(train, LatentCache) and "shown" in train.tensors):
+        raise InputError(
+            f"recipe.shown={recipe.shown} needs what tokens show, which {folder} lacks: encode "
+            "a world into another folder, or set recipe.shown=0"
+        )
     return train, unseen
 
 
 def generator_sheet(model: LTXVideo, held_out: Batch, path: Path) -> None:
-    """Clips from the first captions of the held-out batch, always with the same noise."""
+    """Clips from the first captions of the held-out batch, in one pass and always with the same
+    noise.
+    """
     prompts = [captions[0] for captions in held_out["captions"][:ON_A_SHEET]]
-    noise, sampling = Noise(0, tuple(range(len(prompts)))), model.config.sampling
+    noise = Noise(0, tuple(range(len(prompts))))
+    sampling = replace(model.config.sampling, second=None)
     latents = model.latents(prompts, noise=noise, sampling=sampling)
     made = model.decode(latents, noise=noise, sampling=sampling)
     draw_sheet(path, {"made": made}, prompts, columns=1)

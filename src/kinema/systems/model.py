@@ -25,6 +25,7 @@ from kinema.weights import lora
 from kinema.weights.files import building, load_tensors, save
 from kinema.weights.keymap import KeyMap
 from kinema.weights.layouts import SHARD, stored
+from kinema.worlds.world import WorldSample
 
 N = TypeVar("N")
 
@@ -65,7 +66,7 @@ class Model(System):
     STILLS: ClassVar[int] = 0
     """How many frames of each clip `encoded` keeps beside its latents."""
     LORA: ClassVar[Mapping[str, lora.Layout]] = {}
-    """{prefix of the names in a file of low-rank adapters: whose layers they are}."""
+    """{prefix of the names in a file of adapters: whose layers they are}."""
     PUBLISHED: ClassVar[Published | None] = None
     """How others publish it, where we read and write that."""
 
@@ -80,12 +81,9 @@ class Model(System):
         dtype: torch.dtype | None = None,
     ) -> None:
         self.config = config
-        self.parts = nn.ModuleDict(
-            {
-                role: part.build(getattr(config, role), device=device, dtype=dtype)
-                for role, part in self.PARTS.items()
-            }
-        ).eval()
+        where = {"device": device, "dtype": dtype}
+        made = {role: p.build(getattr(config, role), **where) for role, p in self.PARTS.items()}
+        self.parts = nn.ModuleDict(made).eval()
 
     @property
     def device(self) -> torch.device:
@@ -140,8 +138,7 @@ class Model(System):
             dtype: of the stored weights; as they are unless told otherwise.
             overwrite: whether an existing file is replaced.
         """
-        state = self.parts.state_dict()
-        tensors = {name: stored(value, dtype) for name, value in state.items()}
+        tensors = {name: stored(value, dtype) for name, value in self.parts.state_dict().items()}
         metadata = {
             "system": self.CARD.name,
             "config": json.dumps(to_dict(self.config), sort_keys=True),
@@ -190,6 +187,10 @@ class Model(System):
             ``latents`` (B, C, t, h, w), and what else they read, (B, ...) by name, on the CPU.
         """
         raise NotImplementedError
+
+    def told(self, sample: WorldSample, size: tuple[int, ...]) -> dict[str, Tensor]:
+        """What they read of a sample itself; (t, h, w) is the size of its latents."""
+        return {}
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the encoder under the role ``text`` does not know.

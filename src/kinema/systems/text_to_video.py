@@ -36,6 +36,14 @@ class TextToVideo(Model):
         """Of the latents of one clip; raises InputError if none of this size can be made."""
         raise NotImplementedError
 
+    def check(self, sampling: Any) -> None:
+        """Says before long work that no such clip can be made; raises InputError."""
+        self.latent_shape(sampling)
+
+    def frame_rate(self, sampling: Any) -> float:
+        """Frames per second of the clips that come of such sampling."""
+        return sampling.fps
+
     def prepare(self, prompts: Sequence[str], negative: str, sampling: Any) -> Conditions:
         """What the sampler is told of a batch; once per sample, outside the step loop."""
         raise NotImplementedError
@@ -66,9 +74,9 @@ class TextToVideo(Model):
             negative: what guidance moves away from.
 
         Raises:
-            InputError: no clip of this size can be made.
+            InputError: no such clip can be made.
         """
-        self.latent_shape(sampling)
+        self.check(sampling)
         conditions = self.prepare(prompts, negative, sampling)
         return self.sample(conditions, noise, sampling)
 
@@ -113,7 +121,7 @@ class TextToVideo(Model):
         if kind == "latents":
             return latents[0]
         pixels = self.decode(latents, noise=noise, sampling=sampling)[0]
-        return pixels if kind == "tensor" else to_clip(pixels, sampling.fps)
+        return pixels if kind == "tensor" else to_clip(pixels, self.frame_rate(sampling))
 
     def learn_words(self, embeddings: Mapping[str, Tensor]) -> None:
         """Gives words these embeddings (D,); new ones join the vocabulary of the text encoder."""

@@ -59,7 +59,7 @@ CARD = Card(
         "classes are not swapped",
         "the learning rate falls in a line, not as a cosine; temporal positions decay too",
         "merged models keep the heads that look two frames back, which the authors' class drops",
-        "tiny learns colors in stills before, since there is no CLIP of its size",
+        "tiny learns places in stills before, since there is no CLIP of its size",
     ),
 )
 

@@ -16,6 +16,7 @@ from kinema.networks import zeroi2v_config as sizes
 from kinema.networks.zeroi2v import FROZEN
 from kinema.networks.zeroi2v_config import Shift, ZeroI2VConfig
 from kinema.systems.recognizer import RecognizerConfig, numbered
+from kinema.systems.recognizer_training import small
 from kinema.training.classification import ClassifierRecipe
 from kinema.training.recipe import UNCLIPPED
 from kinema.worlds.motion_classes import CLASSES
@@ -82,7 +83,9 @@ def ucf_b16() -> ZeroI2VModelConfig:
 
 
 def tiny() -> ZeroI2VModelConfig:
-    """For the world `motions`; trains on two cores in minutes."""
+    """For the world `motions`; trains on two cores in minutes. A quarter of so few channels would
+    leave the adapters little, so they are as wide as the network.
+    """
     base = sizes.b_16(len(CLASSES), 8)
     assert base.adapters is not None
     network = replace(
@@ -93,7 +96,7 @@ def tiny() -> ZeroI2VModelConfig:
         num_layers=4,
         num_heads=4,
         shifts=(Shift(frames=1, channels=16), Shift(frames=-1, channels=16)),
-        adapters=replace(base.adapters, hidden=16, dropout=0.0),
+        adapters=replace(base.adapters, hidden=64, dropout=0.0),
         dropout=0.0,
     )
     return replace(_of(network, stride=None, clips=1, crops=1), labels=CLASSES)
@@ -150,22 +153,10 @@ FULL = ClassifierRecipe(
 )
 # From CLIP to Something-Something V2, 169,000 clips: 50 epochs.
 SOMETHING = replace(FULL, steps=132_000, warmup=6600, decay=0.95, label_smoothing=0.1, flip=0.0)
-# What CLIP is at the published sizes: a tower that knows what single frames show.
-IMAGE = replace(
-    FULL,
-    frozen=("*.adapters.*", "temporal_embed"),
-    steps=1000,
-    batch_size=32,
-    optimizer="muon",
-    learning_rate=3e-3,
-    ema=0.99,
-    clip_norm=1.0,
-    warmup=100,
-    decay=0.5,
-    report_every=250,
-    save_every=250,
-)
-TINY = replace(IMAGE, steps=1500, frozen=FROZEN)
+# What CLIP is at the published sizes: a tower that knows what single frames show. The bars are
+# held-out losses of 1.54, of 9 places, and of 1.74, of 12 motions.
+IMAGE = small(replace(FULL, frozen=("*.adapters.*", "temporal_embed")), steps=1500)
+TINY = small(FULL, steps=2500)
 IMAGES = {"tiny": IMAGE, "nano": IMAGE.nano(batch_size=4, frozen=())}
 RECIPES = {
     "full": FULL,

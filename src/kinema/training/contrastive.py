@@ -21,9 +21,14 @@ NORM_EPS = 1e-8
 Embed = Callable[[Batch, Noise], tuple[Tensor, Tensor]]
 
 
+def directions(x: Tensor) -> Tensor:
+    """Vectors (..., E) of length 1 that point where those of x do; zeros stay zeros."""
+    return F.normalize(x, dim=-1, eps=NORM_EPS)
+
+
 def cosines(a: Tensor, b: Tensor) -> Tensor:
     """The cosine of every row of a (B, E) with every row of b (B', E): (B, B'); 0 for zeros."""
-    return F.normalize(a, dim=-1, eps=NORM_EPS) @ F.normalize(b, dim=-1, eps=NORM_EPS).T
+    return directions(a) @ directions(b).T
 
 
 def norm_softmax(similarity: Tensor, *, temperature: float) -> Tensor:

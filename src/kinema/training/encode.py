@@ -10,10 +10,17 @@ from torch import Tensor, nn
 
 from kinema.data.latents import Encoded, LatentKey, in_batches
 from kinema.weights.digest import digest
-from kinema.worlds.world import World
+from kinema.worlds.world import World, WorldSample
 
 Encode = Callable[[Tensor, Sequence[int]], Mapping[str, Tensor]]
 """`Model.encoded`: clips (B, 3, T, H, W) and a number of each -> tensors (B, ...) by name."""
+Tell = Callable[[WorldSample, tuple[int, ...]], Mapping[str, Tensor]]
+"""`Model.told`: a sample and the size (t, h, w) of its latents -> tensors by name."""
+
+
+def untold(sample: WorldSample, size: tuple[int, ...]) -> Mapping[str, Tensor]:
+    """Nothing is told of a sample but what its latents are."""
+    return {}
 
 
 def latent_key(codec: nn.Module, world: World, stills: int) -> LatentKey:
@@ -34,12 +41,12 @@ def latent_key(codec: nn.Module, world: World, stills: int) -> LatentKey:
 
 
 def encode_world(
-    encode: Encode, world: World, samples: Iterable[int], *, batch_size: int
+    encode: Encode, tell: Tell, world: World, samples: Iterable[int], *, batch_size: int
 ) -> Iterator[Encoded]:
     """Encodes samples of a world, in order.
 
     Args:
-        encode: of the model.
+        encode, tell: of the model.
         world: draws the clips.
         samples: their indices.
         batch_size: clips that are encoded at once.
@@ -54,4 +61,5 @@ def encode_world(
         for row, sample in enumerate(drawn):
             own = {name: values[row] for name, values in tensors.items()}
             latents = own.pop("latents")
+            own |= tell(sample, latents.shape[1:])
             yield Encoded(latents, captions=sample.captions, labels=sample.labels, beside=own)

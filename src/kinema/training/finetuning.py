@@ -24,7 +24,7 @@ from kinema.data.latents import LatentCache
 from kinema.errors import InputError
 from kinema.nn import lora
 from kinema.training.clip_folder import is_latents
-from kinema.training.encode import Encode, encode_world, latent_key
+from kinema.training.encode import Encode, encode_world, latent_key, untold
 from kinema.training.objective import Objective
 from kinema.weights.digest import digest
 
@@ -155,9 +155,9 @@ def draw_known(
     """
     world = split_of(recipe.replay_from, "train", size)
     LOGGER.info("replay: %d clips of the world %s", recipe.replay_clips, recipe.replay_from)
-    drawn = partial(encode_world, encode, world, batch_size=AT_ONCE)
+    drawn = partial(encode_world, encode, untold, world, batch_size=AT_ONCE)
     key = latent_key(codec, world, stills)
-    latents.write(Path(folder) / KNOWN, key, recipe.replay_clips, drawn, progress=lambda done: None)
+    latents.write(Path(folder) / KNOWN, key, recipe.replay_clips, drawn)
 
 
 def with_reminders(source: Source, codec: nn.Module, recipe: Any, folder: str) -> Source:

@@ -34,6 +34,7 @@ class Run:
     """A training whose folder holds all that is known about it.
 
     Of several processes the first writes, reports and draws; each has a run in the same folder.
+    Whoever trains holds the lock of the folder, see `locked`.
 
     Args:
         trainer: as it stands at the first step, or at that of a checkpoint.
@@ -54,11 +55,9 @@ class Run:
 
         Raises:
             Stopped: after SIGINT or SIGTERM; the state was saved.
-            InputError: another process trains in the folder.
         """
         trainer, recipe, stop = self.trainer, self.trainer.recipe, StopSignal()
         with contextlib.ExitStack() as opened:
-            by_first(lambda: opened.enter_context(alone(self.folder)))
             log = by_first(
                 lambda: opened.enter_context(
                     Log(self.folder, start=trainer.step, total=recipe.steps)
@@ -142,6 +141,28 @@ class Run:
             ) from error
         trainer.step, self.saved = values["step"], found.path
         return True
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Inside the block no other job writes in the folder of a run; one left empty is removed.
+
+    Raises:
+        InputError: another job does, or the folder cannot be written.
+    """
+    with contextlib.ExitStack() as opened:
+        by_first(lambda: opened.enter_context(_alone(folder)))
+        yield
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        with alone(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # a run is in it, or it was never made
+            folder.rmdir()
 
 
 class StopSignal:

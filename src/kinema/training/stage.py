@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kinema.data.batches import Source
+from kinema.data.class_folder import listed_once
 from kinema.errors import InputError, unknown
 from kinema.training import checkpoint, distributed, preflight
 from kinema.training.objective import Batch, Objective
 from kinema.training.recipe import Recipe
-from kinema.training.run import Run
+from kinema.training.run import Run, locked
 from kinema.training.trainer import Trainer
 
 LOGGER = logging.getLogger(__name__)
@@ -113,15 +114,31 @@ def train(
 
     Raises:
         InputError: the data or the recipe do not fit, a check before the run fails, a loss is not
-            finite, or a file cannot be written.
+            finite, a file cannot be written, or another job trains in the folder.
         Stopped: a signal asked to stop; the run can be resumed.
     """
-    named = distributed.told(
-        distributed.by_first(lambda: stage.prepare(system, recipe, data, folder))
-    )
-    stage.adapt(system, named)
-    objective = stage.objective(system, recipe)
-    source, held_out = stage.read(system, recipe, named)
+    with locked(folder):
+        train_locked(system, stage, recipe, data=data, folder=folder, seed=seed, device=device)
+
+
+def train_locked(
+    system: Any,
+    stage: Stage,
+    recipe: Recipe,
+    *,
+    data: str | None,
+    folder: Path,
+    seed: int,
+    device: str,
+) -> None:
+    """`train` for whoever holds the lock of the folder already."""
+    with listed_once():
+        named = distributed.told(
+            distributed.by_first(lambda: stage.prepare(system, recipe, data, folder))
+        )
+        stage.adapt(system, named)
+        objective = stage.objective(system, recipe)
+        source, held_out = stage.read(system, recipe, named)
     begun = bool(checkpoint.paths(folder))
     if not begun:
         cost = preflight.check(objective, source, recipe, dead=system.CARD.dead, device=device)

@@ -2,7 +2,8 @@
 
 Read are single safetensors files (the authors' configuration, as JSON, under ``config`` in the
 metadata), folders as diffusers writes them (``config.json`` beside safetensors files, in shards
-or not), and pickles of plain tensors. Written are safetensors.
+or not), and pickles of plain tensors, whatever the names of the files end in. Written are
+safetensors.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ from kinema.weights.tensor_reader import DTYPES, open_tensors
 
 T = TypeVar("T")
 
-PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pickle")
+# Files are told apart by how they begin: a header in JSON behind its length, or a pickle as torch
+# writes it, in a zip archive or, before version 1.6, as it is.
+PLACE, HEADER = 8, b"{"
+PICKLES = (b"PK\x03\x04", b"\x80")
 # Where training scripts put the tensors when they pickle more than tensors.
-NESTS = ("state_dict", "model", "module")
+NESTS = ("state_dict", "model_state", "model", "module")
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 SPARE = 4  # as many parameters may be made for each that is kept
@@ -66,16 +70,28 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         return _open_folder(path)
     if not path.is_file():
         raise InputError(f"no such file or folder: {path}")
-    if path.suffix == ".safetensors":
-        tensors, metadata = open_tensors(path)
-        config = None
-        if "config" in metadata:
-            config = _json(metadata["config"], f"the metadata entry 'config' of {path}")
-        return Checkpoint(path, tensors, config, metadata)
-    if path.suffix in PICKLES:
+    begin = _begin(path)
+    has_header = begin[PLACE:] == HEADER
+    if begin.startswith(PICKLES) and not has_header:
         return Checkpoint(path, _open_pickle(path), None, {})
-    kinds = ", ".join((".safetensors", *PICKLES))
-    raise InputError(f"{path} is no checkpoint: expected a file that ends in {kinds}, or a folder")
+    if not has_header and path.suffix != ".safetensors":
+        raise InputError(
+            f"{path} is no checkpoint: expected a safetensors file, tensors pickled by torch, or "
+            "a folder"
+        )
+    tensors, metadata = open_tensors(path)
+    config = None
+    if "config" in metadata:
+        config = _json(metadata["config"], f"the metadata entry 'config' of {path}")
+    return Checkpoint(path, tensors, config, metadata)
+
+
+def _begin(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(PLACE + len(HEADER))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def load_into(module: nn.Module, path: str | Path, keymap: KeyMap) -> None:

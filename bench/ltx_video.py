@@ -1,0 +1,209 @@
+"""LTX-Video's networks beside those of diffusers: equal weights and inputs, in turn.
+
+    python bench/ltx_video.py transformer --layers 4 --tokens 1920 --dtype bfloat16 --threads 2
+    python bench/ltx_video.py codec --clip 17x256x384 --threads 2
+
+Both sides are in one process and hold the same tensors. Figures are medians: seconds of the clock
+and of the processors, and the memory that a call took at most beside what was there before. The
+transformer's products (its linear layers and its attention, with the inputs that they have in it)
+are also timed alone. The exit status says whether the bars are kept. Needs
+Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor, nn
+
+from kinema.condition import Conditions, Grid, Tokens
+from kinema.networks import ltx_diffusers, ltx_vae_config
+from kinema.networks.ltx_transformer import LTXTransformer, LTXTransformerConfig
+from kinema.networks.ltx_vae import LTXVAE
+from kinema.nn.attention import attention
+from kinema.nn.sites import Site, hooked
+from kinema.noise import Noise
+from kinema.planning.meters import resident_peak
+from kinema.weights.maps import ltx_transformer as transformer_map
+
+Calls = dict[str, Callable[[], object]]
+Figures = dict[str, dict[str, float]]
+NOISE = Noise(0, (0,))
+OURS, THEIRS, PRODUCTS = "ours", f"diffusers {diffusers.__version__}", "products alone"
+APART = {"float32": 1e-4, "bfloat16": 1e-2}  # of the norm of the result, at most
+TRANSFORMER_BARS = {"float32": 1.0, "bfloat16": 0.85}  # of their time, at most
+PRODUCTS_BAR = 1.2  # or times the products alone
+CODEC_BAR = 0.7
+
+
+def main() -> int:
+    """Prints a table; 0 if the bars are kept."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    jobs = parser.add_subparsers(dest="job", required=True)
+    job = jobs.add_parser("transformer", help="one prediction at the width of the 2B model")
+    job.add_argument("--layers", type=int, default=4)
+    job.add_argument("--tokens", type=int, default=1920, help="of the latents")
+    job.add_argument("--text", type=int, default=128, help="tokens of the text")
+    job.add_argument("--dtype", choices=APART, default="bfloat16")
+    job.set_defaults(run=transformer)
+    job = jobs.add_parser("codec", help="one clip decoded as a whole, in float32")
+    job.add_argument("--version", choices=("0.9.0", "0.9.5"), default="0.9.0")
+    job.add_argument("--clip", default="17x256x384", help="frames x height x width")
+    job.set_defaults(run=codec, dtype="float32")
+    for job in jobs.choices.values():
+        job.add_argument("--rounds", type=int, default=5)
+        job.add_argument("--threads", type=int, default=1)
+        job.add_argument("--json", type=Path, help="where the figures are written")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    with torch.inference_mode():
+        figures, apart, kept = given.run(given)
+    kept = kept and apart <= APART[given.dtype]
+    told = {name: value for name, value in vars(given).items() if name not in ("run", "json")}
+    print(", ".join(f"{name} {value}" for name, value in told.items()))
+    for name, row in figures.items():
+        values = "  ".join(f"{value:8.3f} {unit}" for unit, value in row.items())
+        print(f"  {name:20} {values}  {row['s'] / figures[THEIRS]['s']:5.2f}")
+    print(f"results differ by {apart:.1e}; bars: {'kept' if kept else 'missed'}")
+    if given.json:
+        found = {**told, "figures": figures, "difference": apart, "kept": kept}
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0 if kept else 1
+
+
+def transformer(given: argparse.Namespace) -> tuple[Figures, float, bool]:
+    """Figures, how far the results are apart, whether the bars of time are kept."""
+    config = LTXTransformerConfig(
+        latent_channels=128,
+        caption_channels=4096,
+        num_layers=given.layers,
+        num_heads=32,
+        head_width=64,
+    )
+    dtype = getattr(torch, given.dtype)
+    ours = LTXTransformer(config, dtype=dtype).eval()
+    for index, parameter in enumerate(ours.parameters()):
+        if not parameter.any():  # training starts with layers that do nothing
+            drawn = Noise(0, (index,)).normal((1, *parameter.shape), "weights")[0]
+            parameter.copy_(config.width**-0.5 * drawn)
+    theirs = shared(
+        diffusers.LTXVideoTransformer3DModel,
+        ltx_diffusers.transformer_to_diffusers(config),
+        transformer_map.DIFFUSERS.to_theirs(ours.state_dict()),
+    )
+    x = NOISE.normal((1, given.tokens, config.latent_channels), "x").to(dtype)
+    text = NOISE.normal((1, given.text, config.caption_channels), "text").to(dtype)
+    span = torch.tensor([4.0, 512.0, 768.0])[:, None]
+    places = span * NOISE.uniform((1, 3, given.tokens), "positions")
+    mask, level = torch.ones(1, given.text), torch.tensor([0.5])
+    conditions = Conditions({"text": Tokens(x=text, mask=mask), "positions": Grid(x=places)})
+    run = partial(ours, x, level, conditions)
+    figures, apart = measured(
+        {
+            OURS: run,
+            THEIRS: lambda: theirs(
+                hidden_states=x,
+                encoder_hidden_states=text,
+                timestep=config.time_scale * level,
+                encoder_attention_mask=mask,
+                video_coords=places,
+                return_dict=False,
+            )[0],
+            PRODUCTS: products(ours, run),
+        },
+        given.rounds,
+    )
+    mine = figures[OURS]["s"]
+    kept = mine <= TRANSFORMER_BARS[given.dtype] * figures[THEIRS]["s"]
+    return figures, apart, kept or mine <= PRODUCTS_BAR * figures[PRODUCTS]["s"]
+
+
+def codec(given: argparse.Namespace) -> tuple[Figures, float, bool]:
+    """The same of the VAE's decoder."""
+    config = {"0.9.0": ltx_vae_config.v0_9_0, "0.9.5": ltx_vae_config.v0_9_5}[given.version]()
+    ours = LTXVAE(config).eval()
+    theirs = shared(
+        diffusers.AutoencoderKLLTXVideo,
+        ltx_diffusers.vae_to_diffusers(config),
+        ltx_diffusers.vae_keymap(config).to_theirs(ours.state_dict()),
+    )
+    z = NOISE.normal((1, *ours.latent_shape(*map(int, given.clip.split("x")))), "latents")
+    level = torch.tensor([0.05]) if config.timestep_conditioning else None
+    calls: Calls = {
+        OURS: lambda: ours.decode(z, time=level),
+        THEIRS: lambda: theirs.decode(z, level, return_dict=False)[0],
+    }
+    figures, apart = measured(calls, given.rounds)
+    return figures, apart, figures[OURS]["s"] <= CODEC_BAR * figures[THEIRS]["s"]
+
+
+def shared(network: Any, arguments: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+    """A network of diffusers with the very tensors of ours."""
+    with torch.device("meta"):
+        made = network.from_config(arguments)
+    made.load_state_dict(tensors, assign=True)
+    return made.eval()
+
+
+def products(network: nn.Module, run: Callable[[], object]) -> Callable[[], None]:
+    """The linear layers of a call and its attentions alone, each with the input that it has."""
+    calls: list[Callable[[], object]] = []
+
+    def layer(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        calls.append(partial(module.forward, *inputs))
+
+    def attends(site: Site, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> None:
+        calls.append(partial(attention, q, k, v, mask))
+
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    handles = [module.register_forward_pre_hook(layer) for module in linear]
+    with hooked(attends):
+        run()
+    for handle in handles:
+        handle.remove()
+
+    def alone() -> None:
+        for call in calls:
+            call()
+
+    return alone
+
+
+def measured(calls: Calls, rounds: int) -> tuple[Figures, float]:
+    """Medians of calls that take turns, and how far ours and theirs are apart."""
+    results = [torch.as_tensor(calls[name]()).float() for name in (OURS, THEIRS)]
+    apart = float((results[0] - results[1]).norm() / results[1].norm())
+    del results
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            taken[name].append(once(call))
+    middle = {
+        name: {unit: statistics.median(row[unit] for row in rows) for unit in rows[0]}
+        for name, rows in taken.items()
+    }
+    return middle, apart
+
+
+def once(call: Callable[[], object]) -> dict[str, float]:
+    """Seconds of the clock and of the processors, and GB at the peak beyond what there was."""
+    reset_peak = Path("/proc/self/clear_refs")
+    reset_peak.write_text("5")
+    before, begin, worked = resident_peak(), time.perf_counter(), time.process_time()
+    call()
+    seconds, processors = time.perf_counter() - begin, time.process_time() - worked
+    return {"s": seconds, "processor s": processors, "GB": (resident_peak() - before) / 1e9}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
