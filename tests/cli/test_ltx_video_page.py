@@ -49,7 +49,7 @@ def files(in_a_fresh_folder, model):
     write_two_passes("ltxv-13b-0.9.8-distilled.safetensors")
     write_upsampler("ltxv-spatial-upscaler-0.9.8.safetensors", "space")
     write_upsampler("ltxv-temporal-upscaler-0.9.8.safetensors", "time")
-    sampling = replace(nano().sampling, sigmas=(1.0, 0.9), steps=2, guidance=1.0, renoise=True)
+    sampling = replace(nano().sampling, sigmas=(1.0, 0.9), steps=2, guidance=1.0, renoise=1.0)
     few = LTXVideo(replace(nano(), sampling=sampling))
     few.save_pretrained("ltxv-2b-0.9.6-distilled-04-25.safetensors")
     write_adapters("lora.safetensors")

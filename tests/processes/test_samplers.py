@@ -260,9 +260,9 @@ def test_renoised_steps_go_by_the_clean_state() -> None:
     def velocity(x: Tensor, sigma: Tensor, step: int) -> Tensor:
         return (x - target) / sigma[:, None, None]
 
-    def renoise(x0: Tensor, step: Step) -> Tensor:
+    def renoise(x0: Tensor, v: Tensor, step: Step) -> Tensor:
         fresh = noise.normal(x0.shape, f"step {step.index}").to(x0)
-        return (1 - step.sigma_next) * x0 + step.sigma_next * fresh
+        return (1 - step.sigma_next) * x0 + step.sigma_next * (fresh + v / 8)
 
     class Half:
         """Shows half the state, and notes what came of each step."""
@@ -283,8 +283,11 @@ def test_renoised_steps_go_by_the_clean_state() -> None:
     with watching(reports.append):
         end = renoised(velocity, START, levels(4), renoise=renoise, hooks=hooks)
     assert [report.step.sigma_next for report in reports] == [0.75, 0.5, 0.25, 0.0]
+    shown = START / 2
     for report, state in zip(reports, Half.states):
+        v = (shown - target) / report.step.sigma
         torch.testing.assert_close(report.x0, target)
-        torch.testing.assert_close(state, renoise(target, report.step))
+        torch.testing.assert_close(state, renoise(target, v, report.step))
         torch.testing.assert_close(report.x, state + 1)
+        shown = report.x / 2
     torch.testing.assert_close(end, target + 1)

@@ -25,7 +25,7 @@ from kinema.nn.sites import Site, attend
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.latent_filters import match_statistics, tone_map
-from kinema.processes.steps import Report, watching
+from kinema.processes.steps import Report, Step, watching
 from kinema.sample import Sound
 from kinema.systems.keyframes import Keyframe, Source, faded
 from kinema.systems.ltx_video import LTXVideo
@@ -33,7 +33,7 @@ from kinema.systems.ltx_video_config import LTXVideoConfig, SecondPass
 from kinema.systems.ltx_video_keyframes import appended_frames
 from kinema.systems.ltx_video_passes import fitted
 from kinema.systems.ltx_video_presets import nano
-from kinema.systems.ltx_video_sampling import guidance, noise_levels, table_rows
+from kinema.systems.ltx_video_sampling import guidance, noise_levels, renoise, table_rows
 from kinema.systems.ltx_video_upsamplers import enlarged
 from kinema.worlds.shapes import Shapes
 
@@ -200,7 +200,8 @@ def test_configurations_with_tables_survive_json(model: LTXVideo) -> None:
         ({"skip_first": 2, "skip_last": 2}, "of 4 steps 2 and 2 cannot be left out"),
         ({"guidance": (3.0, 1.0)}, r"guidance needs 0 rows, one for each level"),
         ({"perturbed_blocks": ((0,), (1,)), "levels": (1.0,)}, "perturbed_blocks needs 1 rows"),
-        ({"tone_map": 1.5}, "tone map lies in .0, 1."),
+        ({"tone_map": 1.5}, "tone_map lies in .0, 1."),
+        ({"renoise": -0.1}, "renoise lies in .0, 1."),
     ],
 )
 def test_sampling_that_does_not_fit_is_named(changes: dict[str, Any], said: str) -> None:
@@ -244,7 +245,7 @@ def test_renoised_steps_go_by_the_clean_state(model: LTXVideo) -> None:
     sigmas = (1.0, 0.9, 0.5)
     reports: list[Report] = []
     with watching(reports.append):
-        found = sampled(model, sigmas=sigmas, steps=3, renoise=True, **PLAIN)
+        found = sampled(model, sigmas=sigmas, steps=3, renoise=1.0, **PLAIN)
     sampling = replace(model.config.sampling, sigmas=sigmas, steps=3)
     conditions = model.prepare([PROMPT], "", sampling)
     noise = Noise(0, (0,))
@@ -258,8 +259,20 @@ def test_renoised_steps_go_by_the_clean_state(model: LTXVideo) -> None:
     assert not torch.allclose(found, sampled(model, sigmas=sigmas, steps=3, **PLAIN))
 
 
+def test_old_noise_and_a_share_of_fresh_noise_are_as_large_as_either(model: LTXVideo) -> None:
+    v, x0 = Noise(1, (0,)).normal((1, 900, 8), "v"), torch.full((1, 900, 8), 0.3)
+    step = Step(0, 2, 1.0, 0.5)
+    old, fresh = v + x0, Noise(0, (0,)).normal(x0.shape, "step 0")
+    for share in (0.0, 0.6, 1.0):
+        noise = 2 * renoise(Noise(0, (0,)), share)(x0, v, step) - x0
+        torch.testing.assert_close(noise, (1 - share**2) ** 0.5 * old + share * fresh)
+        assert float(noise.std()) == pytest.approx(1, abs=0.03)
+    plain = sampled(model, steps=3, **PLAIN)
+    assert not torch.allclose(sampled(model, steps=3, renoise=0.5, **PLAIN), plain)
+
+
 def test_given_frames_stay_under_renoised_steps(model: LTXVideo) -> None:
-    sampling = replace(model.config.sampling, renoise=True)
+    sampling = replace(model.config.sampling, renoise=1.0)
     given = [Keyframe(clip=CLIP[:1]), Keyframe(clip=CLIP[9:10], frame=9, strength=0.5)]
     made = model.latents([PROMPT], noise=Noise(0, (0,)), sampling=sampling, keyframes=given)
     with torch.no_grad():

@@ -7,8 +7,8 @@ velocity has no value at 0 is inverted from its lowest positive level. `steps.wa
 every step.
 
 Sources: EDM (arXiv 2206.00364), algorithm 1, for `euler` and `heun`; DPM-Solver++ (arXiv
-2211.01095), algorithm 2, for `dpmpp_2m`; Consistency Models (arXiv 2303.01469), algorithm 1, for
-`renoised`.
+2211.01095), algorithm 2, for `dpmpp_2m`; Consistency Models (arXiv 2303.01469), algorithm 1, and
+DDIM (arXiv 2010.02502), equation 12, for `renoised`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kinema.processes.schedules import next_level
 from kinema.processes.steps import Report, Step, StepHook, told
 
 Velocity = Callable[[Tensor, Tensor, int], Tensor]
-Renoise = Callable[[Tensor, Step], Tensor]
+Renoise = Callable[[Tensor, Tensor, Step], Tensor]
 
 
 def euler(
@@ -108,17 +108,20 @@ def renoised(
 ) -> Tensor:
     """Goes to the clean state in every step, and from there back to the next level.
 
+    What was wrong in a state is so forgotten by and by: the network sees states as in training.
+
     Args:
         velocity, x, sigmas, hooks: as `euler` takes them.
-        renoise: ``(x0, step) -> x``, the clean state with fresh noise of the level that the step
-            leads to.
+        renoise: ``(x0, v, step) -> x``, the clean state with noise of the level that the step leads
+            to: fresh, or in part that which x0 and the velocity say was in the state.
     """
     for step in _steps(sigmas):
         time = _time(sigmas, step.index, x)
         for hook in hooks:
             x, time = hook.before(x, step), hook.time(time, step)
-        x0 = x - per_sample(time, x) * velocity(x, time, step.index)
-        x_next = renoise(x0, step)
+        v = velocity(x, time, step.index)
+        x0 = x - per_sample(time, x) * v
+        x_next = renoise(x0, v, step)
         for hook in hooks:
             x_next = hook.after(x, x_next, step)
         x = x_next

@@ -50,7 +50,7 @@ class SecondPass:
     sigmas: tuple[float, ...] = ()
     skip_first: int = 0
     skip_last: int = 0
-    renoise: bool = False
+    renoise: float = 0.0
     tone_map: float = 0.0
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class Sampling(ClipSize):
         sigmas: the noise levels of a distilled model, instead of a schedule; without the last, 0.
         skip_first, skip_last: steps of the schedule that are left out. Sampling that skips its
             first ones begins with a clip; one that skips its last ends with a longer step.
-        renoise: every step goes to the clean state, and back with fresh noise.
+        renoise: how much of the noise a step draws anew, from none (0) to all (1), see `renoise`.
         tone_map: how far large latents are pulled in before they are decoded, in [0, 1].
         second: another pass at a larger size.
     """
@@ -108,7 +108,7 @@ class Sampling(ClipSize):
     sigmas: tuple[float, ...] = ()
     skip_first: int = 0
     skip_last: int = 0
-    renoise: bool = False
+    renoise: float = 0.0
     tone_map: float = 0.0
     second: SecondPass | None = None
 
@@ -179,8 +179,9 @@ def _check(one: Sampling | SecondPass) -> None:
         is_table = isinstance(rows, tuple) and (name != "perturbed_blocks" or nested(rows))
         if is_table and len(rows) != len(one.levels):
             raise InputError(f"{name} needs {len(one.levels)} rows, one for each level, not {rows}")
-    if not 0 <= one.tone_map <= 1:
-        raise InputError(f"the tone map lies in [0, 1], not at {one.tone_map}")
+    for name in ("tone_map", "renoise"):
+        if not 0 <= (share := getattr(one, name)) <= 1:
+            raise InputError(f"{name} lies in [0, 1], not at {share}")
 
 
 def nested(blocks: Sequence[Any]) -> bool:

@@ -69,7 +69,8 @@ def denoise(
         fresh = sampling.keyframe_noise
         hooks = [Hold(given=x, strength=strength, noise=noise, noise_scale=fresh)]
     velocity = model.process.velocity(model.transformer, conditions, guidance(sampling, levels))
-    rule = partial(renoised, renoise=renoise(noise)) if sampling.renoise else euler
+    share = sampling.renoise
+    rule = partial(renoised, renoise=renoise(noise, share)) if share else euler
     tokens = rule(velocity, x, levels, hooks=hooks)
     return unpatchify(tokens[:, :num_tokens], *size[1:])
 
@@ -134,12 +135,17 @@ def table_rows(levels: Sequence[float], sigmas: Tensor) -> list[int]:
     return above.clamp(max=max(len(levels) - 1, 0)).tolist()
 
 
-def renoise(noise: Noise) -> Renoise:
-    """Steps of the distilled 0.9.6: the clean state, with fresh noise up to the next level."""
+def renoise(noise: Noise, share: float) -> Renoise:
+    """The clean state, with noise up to the next level, of which a share is fresh.
 
-    def again(x0: Tensor, step: Step) -> Tensor:
+    All of it is in the distilled 0.9.6. Any share leaves the noise as large as it is (DDIM, arXiv
+    2010.02502, equation 12).
+    """
+
+    def again(x0: Tensor, v: Tensor, step: Step) -> Tensor:
         fresh = noise.normal(x0.shape, f"step {step.index}").to(x0)
-        return (1 - step.sigma_next) * x0 + step.sigma_next * fresh
+        eps = math.sqrt(1 - share**2) * (x0 + v) + share * fresh
+        return (1 - step.sigma_next) * x0 + step.sigma_next * eps
 
     return again
 

@@ -56,7 +56,7 @@ def v0_9_6_distilled() -> LTXVideoConfig:
         v0_9_6_dev().sampling,
         steps=len(DISTILLED),
         sigmas=DISTILLED,
-        renoise=True,
+        renoise=1.0,
         **NO_GUIDANCE,
     )
     return replace(v0_9_6_dev(), sampling=sampling)
