@@ -5,11 +5,9 @@ Letters: N clips, K classes.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +19,25 @@ from kinema.errors import InputError
 from kinema.metrics import intervals
 from kinema.metrics.clip_sets import digest_of
 from kinema.metrics.feature_cache import FeatureCache
-from kinema.metrics.passport import Passport, Score
+from kinema.metrics.judge import Judge
+from kinema.metrics.passport import Score
 from kinema.noise import Noise
 from kinema.sample import Table
 
 ACCURACIES = {"top1": 1, "top5": 5}
-BOOTSTRAP = f"95 %, bootstrap of clips, {intervals.DRAWS} draws"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A recognizer, as far as its accuracy depends on it.
+class Judged(Judge):
+    """A recognizer.
 
     Attributes:
-        name: of the system.
-        weights: digest of its networks.
         views: what it sees of a clip, in words.
-        num_frames, size: of a view, in frames and pixels.
         labels: of the classes, in order.
         probabilities: of the classes (K,), from a file.
     """
 
-    name: str
-    weights: str
     views: str
-    num_frames: int
-    size: int
     labels: Sequence[str]
     probabilities: Callable[[Path], Tensor]
 
@@ -152,24 +143,15 @@ def scores(names: Sequence[str], judged: Judged, said: Answers, seed: int) -> li
     listed = " ".join(f"{d}={c}" for d, c in zip(said.digests, said.classes.tolist()))
     for name in names:
         right = hits(said.probabilities, said.classes, ACCURACIES[name])
-        passport = Passport(
-            score=name,
-            variant=f"share of clips, of {len(judged.labels)} classes",
-            extractor=judged.name,
-            weights=judged.weights,
+        passport = judged.passport(
+            name,
+            f"share of clips, of {len(judged.labels)} classes",
             preprocessing=judged.views,
-            interval=BOOTSTRAP,
-            num_real=len(right),
-            num_generated=0,
-            skipped_real=len(said.skipped),
-            skipped_generated=0,
-            num_frames=judged.num_frames,
-            fps=None,
-            height=judged.size,
-            width=judged.size,
-            reference=hashlib.blake2b(listed.encode(), digest_size=8).hexdigest(),
+            redrawn="clips",
+            count=len(right),
+            skipped=len(said.skipped),
+            answered=listed,
             seed=seed,
-            versions={"kinema": version("kinema"), "torch": str(torch.__version__)},
         )
         interval = intervals.bootstrap_mean(right, Noise(seed, (0,)))
         value = float(right.double().mean())

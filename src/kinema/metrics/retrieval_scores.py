@@ -5,10 +5,8 @@ Letters: N clips, Q captions, E width of the embeddings.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +18,24 @@ from kinema.errors import InputError
 from kinema.metrics import intervals
 from kinema.metrics.clip_sets import digest_of
 from kinema.metrics.feature_cache import FeatureCache
-from kinema.metrics.passport import Passport, Score
+from kinema.metrics.judge import Judge
+from kinema.metrics.passport import Score
 from kinema.metrics.retrieval import ranks, ranks_of_best, summary
 from kinema.noise import Noise
 from kinema.training.contrastive import cosines
 
-BOOTSTRAP = f"95 %, bootstrap of queries, {intervals.DRAWS} draws"
 DIRECTIONS = {"to_clip": "every caption looks for its clip", "to_text": "every clip for a caption"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
-    """A retriever, as far as its scores depend on it.
+class Searched(Judge):
+    """A retriever.
 
     Attributes:
-        name: of the system.
-        weights: digest of its networks.
-        num_frames, size: of what it sees of a file at most, in frames and pixels.
         embed_file: embedding (E,) of a file.
         embed_text: embedding (E,) of a text.
     """
 
-    name: str
-    weights: str
-    num_frames: int
-    size: int
     embed_file: Callable[[Path], Tensor]
     embed_text: Callable[[str], Tensor]
 
@@ -156,24 +147,15 @@ def scores(names: Sequence[str], searched: Searched, found: Embedded, seed: int)
     told = []
     for name in names:
         for direction, places in by_direction.items():
-            passport = Passport(
-                score=name,
-                variant=f"{DIRECTIONS[direction]}; {len(found.texts)} captions; ties are found",
-                extractor=searched.name,
-                weights=searched.weights,
+            passport = searched.passport(
+                name,
+                f"{DIRECTIONS[direction]}; {len(found.texts)} captions; ties are found",
                 preprocessing="middle frames of equal stretches, covering a square",
-                interval=BOOTSTRAP,
-                num_real=len(found.clips),
-                num_generated=0,
-                skipped_real=len(found.skipped),
-                skipped_generated=0,
-                num_frames=searched.num_frames,
-                fps=None,
-                height=searched.size,
-                width=searched.size,
-                reference=hashlib.blake2b(listed.encode(), digest_size=8).hexdigest(),
+                redrawn="queries",
+                count=len(found.clips),
+                skipped=len(found.skipped),
+                answered=listed,
                 seed=seed,
-                versions={"kinema": version("kinema"), "torch": str(torch.__version__)},
             )
 
             def of(rows: Tensor, name: str = name, places: Tensor = places) -> Tensor:
