@@ -1,16 +1,18 @@
 """Memory and time of LTX-Video's codec on whole clips, in parts and in tiles, side by side.
 
     python bench/codec_parts.py --frames 97 --size 256x256
+    python bench/codec_parts.py --job encode --world shapes --frames 25 --size 192x192 --side 64
 
 Each way decodes or encodes the same clip in a process of its own, which says how much memory that
 took beyond the model and the clip, and how many seconds of one processor. Ways take turns; figures
-are medians. Noise stands for the clip: time and memory do not hang on it. How far tiles are from
-the whole does; that of noise is more than that of anything to be seen. Needs Linux.
+are medians. Noise stands for the clip, unless a world draws it: time and memory do not hang on it.
+How far tiles are from the whole does; of noise it is more than of anything to be seen. Needs Linux.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
 import subprocess
@@ -25,9 +27,11 @@ from torch import Tensor
 
 from kinema.cli.machine import load_model
 from kinema.cli.terminal import parse_size
+from kinema.data.clips import ClipSize, split_of
 from kinema.networks.ltx_vae import LTXVAE
 from kinema.nn.tiles import Tiling
 from kinema.noise import Noise
+from kinema.worlds import WORLDS
 
 
 def main() -> None:
@@ -38,6 +42,7 @@ def main() -> None:
     parser.add_argument("--model", default="ltx_video:shapes", help="name:tag or name@file")
     parser.add_argument("--frames", type=int, default=97, help="of the clip")
     parser.add_argument("--size", default="256x256", help="height x width of the clip")
+    parser.add_argument("--world", choices=WORLDS, help="that draws the clip; noise if left out")
     parser.add_argument("--parts", type=int, default=8, help="frames in the works at a time")
     parser.add_argument("--side", type=int, default=128, help="of the tiles, in pixels")
     parser.add_argument("--rounds", type=int, default=3)
@@ -92,6 +97,7 @@ def once(options: argparse.Namespace) -> dict[str, float]:
     codec: LTXVAE = model.codec
     job = prepared(codec, options)
     codec.tiling = ways(options)[options.way]
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed is given back
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before, begin = told("VmRSS"), time.process_time()
     made = job()
@@ -105,10 +111,18 @@ def prepared(codec: LTXVAE, options: argparse.Namespace) -> Callable[[], Tensor]
     """The job on its input."""
     height, width = parse_size(options.size)
     noise = Noise(0, (0,))
-    if options.job == "encode":
+    if options.world:
+        size = ClipSize(num_frames=options.frames, height=height, width=width, fps=12.0)
+        drawn = split_of(options.world, "held_out", size).sample(0).clip
+        clip = torch.from_numpy(drawn.to_float())[None]
+    else:
         clip = noise.normal((1, 3, options.frames, height, width), "clip").clamp(-1, 1)
+    if options.job == "encode":
         return lambda: codec.encode(clip)
-    latents = noise.normal((1, *codec.latent_shape(options.frames, height, width)), "latents")
+    if options.world:
+        latents = codec.encode(clip)
+    else:
+        latents = noise.normal((1, *codec.latent_shape(options.frames, height, width)), "latents")
     timed = codec.config.timestep_conditioning
     return lambda: codec.decode(latents, time=torch.tensor([0.05]) if timed else None)
 

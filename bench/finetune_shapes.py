@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, required=True, help="where everything goes")
     parser.add_argument("--model", default="ltx_video:shapes", help="name:tag, or name@file")
-    parser.add_argument("--world", default="shapes", help="what the model was trained on")
+    parser.add_argument("--world", default="shapes:level=2", help="what the model was trained on")
     parser.add_argument("--prompts", type=int, default=64, help="new ones, and as many old ones")
     parser.add_argument("--train", default="", help="more words for `kinema train`, in quotes")
     options = parser.parse_args()

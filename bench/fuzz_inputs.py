@@ -3,12 +3,12 @@
 python bench/fuzz_inputs.py media|checkpoints --count N [--seed S] [--jobs J] [--first I]
     [--json FILE] [--failures FOLDER]
 
-Input number i of a seed is always the same: one of the whole or hostile inputs of `fuzz_seeds.py`,
-spoilt as `fuzz_mutations.py` draws it. Child processes read them one after the other. Before the
-first, a child reads every whole input once, notes its address space, and forbids itself more than
-1 GB above that (RLIMIT_AS); it dies by a timer when an input takes 10 seconds of processor time, or
-60 by the clock. What kills a child is the fault of the input that it was reading; a new child goes
-on with the next one.
+Input number i of a seed is always the same: one of the whole or hostile inputs of `fuzz_media.py`
+or `fuzz_checkpoints.py`, spoilt as `fuzz_mutations.py` draws it and read as `fuzz_readers.py` says.
+Child processes read them one after the other. Before the first, a child reads every whole input
+once, notes its address space, and forbids itself more than 1 GB above that (RLIMIT_AS); it dies by
+a timer when an input takes 10 seconds of processor time, or 60 by the clock. What kills a child is
+the fault of the input that it was reading; a new child goes on with the next one.
 
 An input is fine when it is read, or refused by an `InputError` of one line. Failures are a death by
 a signal, a hang, any other exception, a lack of memory, and code of a pickle that ran. The files of
@@ -38,9 +38,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import fuzz_seeds
+from fuzz_checkpoints import checkpoints
+from fuzz_media import media
 from fuzz_mutations import spoil
-from fuzz_seeds import CODE_RAN, Seed, calls
+from fuzz_readers import CODE_RAN, Seed, calls
 
 from kinema.errors import InputError
 from kinema.worlds.world import Draws
@@ -51,7 +52,8 @@ MEMORY = 2**30  # bytes
 BATCH = 250  # inputs of one child
 UNSPOILT = 0.02  # the share of inputs that are left as they are
 READ, REFUSED, FAILED = "read", "refused", "failed"
-MODULES = ["fuzz_seeds", "fuzz_mutations"]
+SEEDS = {"media": media, "checkpoints": checkpoints}
+MODULES = ["fuzz_media", "fuzz_checkpoints", "fuzz_mutations"]
 HANGS = (signal.SIGPROF, signal.SIGALRM)
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -232,7 +234,7 @@ def make(kind: str, seed: int) -> Inputs:
         folder.mkdir()
         os.chdir(place)
         try:
-            return Inputs(fuzz_seeds.SEEDS[kind](folder), seed)
+            return Inputs(SEEDS[kind](folder), seed)
         finally:
             os.chdir(before)
 
@@ -256,7 +258,7 @@ def summary(outcomes: Sequence[Outcome], kind: str, seed: int, seconds: float) -
 def main() -> None:
     """Reads the arguments, runs, saves what failed; exits with 1 if anything did."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=tuple(fuzz_seeds.SEEDS))
+    parser.add_argument("kind", choices=tuple(SEEDS))
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)

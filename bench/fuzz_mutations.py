@@ -76,7 +76,7 @@ def inside(name: str, content: bytes, other: bytes, draws: Draws) -> bytes:
         return len(text).to_bytes(8, "little") + text + content[end:]
     if mend and content.startswith(ZIP):
         return _in_archive(content, other, draws)
-    text_like = content[:1] in b"{[" or name.endswith((".jsonl", ".txt", ".ply", ".npy"))
+    text_like = content[:1] in b"{[" or name.endswith((".jsonl", ".txt", ".csv", ".ply", ".npy"))
     ways = TEXT if text_like and draws.uniform(0, 1) < 0.5 else BYTES
     return draws.choice(ways)(content, other, draws)
 

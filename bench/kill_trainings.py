@@ -45,6 +45,8 @@ WRITES = 3  # a run may outlive so many checkpoints before it is killed in one
 LATEST = 0.8  # of the time that a run takes; later kills mostly come too late
 CACHED = 16  # samples of a latent cache
 LONGEST = 280.0  # seconds of a run
+HUNG = 1
+COLUMNS = ("kills", "in writing", "finished", "refused", "different")
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -74,7 +76,7 @@ class Leg:
         """Runs the stage in a new process; kills it after some seconds or in some writing.
 
         Returns:
-            The exit status: 0 or that of the kill.
+            The exit status: 0, that of the kill, or 1 if the run failed or took over `LONGEST`.
         """
         received, sent = CONTEXT.Pipe(duplex=False)
         arguments = (self.name, folder, self.data, write, sent)
@@ -88,6 +90,8 @@ class Leg:
         if child.is_alive():
             child.kill()
             child.join()
+            if seconds is None:  # nobody asked for this kill
+                return HUNG
         return int(child.exitcode)
 
     def kill(self, draws: Draws) -> None:
@@ -223,6 +227,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
+    begin = time.perf_counter()
     systems = [f"kinema.systems.{name.partition('.')[0]}" for name in given.stages]
     preload = ["torch.utils.tensorboard", "torch._dynamo", "kinema.training.stage", *systems]
     CONTEXT.set_forkserver_preload(preload)
@@ -239,15 +244,21 @@ def main() -> None:
                 break
         for leg in legs:
             leg.finish()
-    columns = ("kills", "in writing", "finished", "refused", "different")
-    print(f"{'stage':32}" + "".join(f"{column:>12}" for column in columns))
-    rows = [(leg.name, leg.counts) for leg in legs]
-    for name, counts in [*rows, ("all", sum((leg.counts for leg in legs), Counter()))]:
-        print(f"{name:32}" + "".join(f"{counts[column]:12d}" for column in columns))
+    rows = {leg.name: leg.counts for leg in legs}
+    whole = sum(rows.values(), Counter())
+    print(f"{'stage':32}" + "".join(f"{column:>12}" for column in COLUMNS))
+    for name, counts in [*rows.items(), ("all", whole)]:
+        print(f"{name:32}" + "".join(f"{counts[column]:12d}" for column in COLUMNS))
     if given.json:
+        figures = {
+            "seed": given.seed,
+            **{column: whole[column] for column in COLUMNS},
+            "seconds": round(time.perf_counter() - begin, 1),
+            "stages": {name: {c: counts[c] for c in COLUMNS} for name, counts in rows.items()},
+        }
         given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps({name: dict(counts) for name, counts in rows}, indent=1))
-    sys.exit(any(counts["different"] or counts["refused"] for _, counts in rows))
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    sys.exit(bool(whole["different"] or whole["refused"]))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python bench/shapes_attributes.py prompts docs/shapes-model/prompts.jsonl
     kinema generate --prompts docs/shapes-model/prompts.jsonl -o runs/prompts
-    python bench/shapes_attributes.py ceilings --model ltx_video:shapes --json runs/ceilings.json
-    python bench/shapes_attributes.py score runs/prompts --ceilings runs/ceilings.json
+    python bench/shapes_attributes.py ceilings --model ltx_video:shapes \\
+        --json docs/shapes-model/ceilings.json
+    python bench/shapes_attributes.py score runs/prompts
 
 Prompts are 512 captions of the held-out split. Ceilings are what the reader says of fresh clips of
 the world, and of the same clips after a model's codec: no score of a generator can mean more.
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import kinema
 from kinema.clip import Clip
@@ -33,14 +36,18 @@ from kinema.metrics.attributes_scores import (
     reader_digest,
     tally,
 )
+from kinema.noise import Noise
+from kinema.weights.digest import digest
 from kinema.worlds import World, load
 
-PROMPTS = Path(__file__).parents[1] / "docs" / "shapes-model" / "prompts.jsonl"
+PAGE = Path(__file__).parents[1] / "docs" / "shapes-model"
+PROMPTS, CEILINGS = PAGE / "prompts.jsonl", PAGE / "ceilings.json"
 SIZE = {"num_frames": 25, "height": 96, "width": 96, "fps": 12.0}
 PROMPT_SEED, CEILING_SEED = 512, 513
 BATCH = 8
 
 Line = tuple[Scene, Clip, Reading]
+Key = tuple[str, int]  # prompt and seed
 
 
 @config
@@ -52,6 +59,7 @@ class Ceilings:
         world: a reference.
         clips: how many were read.
         model: whose codec they went through; empty without.
+        weights: digest of that codec.
         fresh, codec: scores before and after.
     """
 
@@ -59,6 +67,7 @@ class Ceilings:
     world: str
     clips: int
     model: str
+    weights: str
     fresh: tuple[Score, ...]
     codec: tuple[Score, ...]
 
@@ -93,10 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--count", type=int, default=sum(QUOTAS.values()), help="of clips")
     made.add_argument("--model", help="name:tag or name@file, for its codec")
     made.add_argument("--json", type=Path, help="where to write them; a file there is replaced")
-    made = command(score, "read the clips of a folder")
-    made.add_argument("folder", type=Path, help="that `kinema generate --prompts` wrote")
+    made = command(score, "read the clips of folders")
+    made.add_argument(
+        "folders", type=Path, nargs="+", help="that `kinema generate --prompts` wrote"
+    )
     made.add_argument("--prompts", type=Path, default=PROMPTS, help="with the labels")
-    made.add_argument("--ceilings", type=Path, help="to show beside")
+    made.add_argument("--ceilings", type=Path, default=CEILINGS, help="to show beside")
     made.add_argument("--json", type=Path, help="where to write the scores; a file is replaced")
     return parser
 
@@ -122,13 +133,15 @@ def ceilings(options: argparse.Namespace) -> None:
     kinds: tuple[Scene, ...] = ("one",) if world.options.get("level", 1) == 1 else tuple(QUOTAS)
     share = options.count / sum(QUOTAS[kind] for kind in kinds)
     quotas = {kind: round(share * QUOTAS[kind]) for kind in kinds}
+    model = kinema.load(options.model, dtype=torch.float32) if options.model else None
     found = Ceilings(
         reader=reader_digest(),
         world=options.world,
         clips=sum(quotas.values()),
         model=options.model or "",
+        weights=digest(model.codec) if model else "",
         fresh=_scores(_drawn(world, quotas)),
-        codec=_scores(_decoded(_drawn(world, quotas), options.model)) if options.model else (),
+        codec=_scores(_decoded(_drawn(world, quotas), model)) if model else (),
     )
     columns = {"fresh": found.fresh, f"codec of {options.model}": found.codec}
     _show({name: scores for name, scores in columns.items() if scores})
@@ -138,23 +151,23 @@ def ceilings(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Prints, and writes if asked, what the reader says of generated clips."""
-    limits = _read_ceilings(options.ceilings) if options.ceilings else None
+    limits = _read_ceilings(options.ceilings)
     wanted = _read_prompts(options.prompts)
-    lines = list(_generated(options.folder, wanted))
-    found = _scores(lines)
-    columns = {options.folder.name: found}
-    if limits:
-        columns |= {"fresh": limits.fresh, f"codec of {limits.model}": limits.codec}
+    found = _scores(_generated(options.folders, wanted))
+    columns = {
+        "+".join(folder.name for folder in options.folders): found,
+        "fresh": limits.fresh,
+        f"codec {limits.weights}": limits.codec,
+    }
     _show({name: scores for name, scores in columns.items() if scores})
-    print(f"{len(lines)} clips of {len(wanted)} prompts; reader {reader_digest()}")
+    print(f"{len(wanted)} clips; reader {reader_digest()}")
     if options.json:
         report = {
-            "folder": str(options.folder),
-            "prompts": str(options.prompts),
-            "clips": len(lines),
+            "prompts": options.prompts.name,
+            "clips": len(wanted),
             "reader": reader_digest(),
             "scores": to_dict(found),
-            "ceilings": to_dict(limits) if limits else None,
+            "ceilings": to_dict(limits),
         }
         write_text(options.json, json.dumps(report, indent=1) + "\n", overwrite=True)
 
@@ -168,13 +181,8 @@ def _drawn(world: World, quotas: dict[Scene, int]) -> Iterator[Line]:
         yield scene, sample.clip, expected(sample.graph)
 
 
-def _decoded(lines: Iterable[Line], name: str) -> Iterator[Line]:
+def _decoded(lines: Iterable[Line], model: Any) -> Iterator[Line]:
     """The same clips after the codec of a model: encoded without noise, decoded as it samples."""
-    import torch
-
-    from kinema.noise import Noise
-
-    model = kinema.load(name, dtype=torch.float32)
     rest, done = iter(lines), 0
     while group := list(islice(rest, BATCH)):
         noise = Noise(0, tuple(range(done, done + len(group))))
@@ -187,33 +195,40 @@ def _decoded(lines: Iterable[Line], name: str) -> Iterator[Line]:
             yield scene, Clip.from_float(pixels.float().numpy(), clip.fps), wanted
 
 
-def _generated(folder: Path, wanted: dict[str, tuple[Scene, Reading]]) -> Iterator[Line]:
-    """The clips of a folder with what their prompts ask for."""
-    records = sorted(folder.glob("*.json"))
-    if not records:
-        raise InputError(f"{folder} holds no clips that `kinema generate --prompts` wrote")
-    for record in records:
+def _generated(
+    folders: Sequence[Path], wanted: Mapping[Key, tuple[Scene, Reading]]
+) -> Iterator[Line]:
+    """The clips of folders with what their prompts ask for, each prompt once."""
+    left = dict(wanted)
+    for record in sorted(path for folder in folders for path in folder.glob("*.json")):
         try:
-            prompt = json.loads(record.read_text(encoding="utf-8"))["prompt"]
+            told = json.loads(record.read_text(encoding="utf-8"))
+            key = told["prompt"], told["seed"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f"{record} does not tell the prompt of a clip") from None
-        if prompt not in wanted:
-            raise InputError(f"{record}: nothing tells what {prompt!r} asks for; pass --prompts")
-        scene, reading = wanted[prompt]
+            raise InputError(f"{record} does not tell prompt and seed of a clip") from None
+        if key not in left:
+            raise InputError(
+                f"{record}: the prompts do not ask for {key[0]!r} with seed {key[1]}, or a clip"
+                " before is of it; pass --prompts"
+            )
+        scene, reading = left.pop(key)
         yield scene, Clip.read(record.with_suffix(".mp4")), reading
+    if left:
+        prompt, seed = next(iter(left))
+        raise InputError(f"no clip of {len(left)} prompts, the first {prompt!r} with seed {seed}")
 
 
-def _read_prompts(path: Path) -> dict[str, tuple[Scene, Reading]]:
+def _read_prompts(path: Path) -> dict[Key, tuple[Scene, Reading]]:
     """What each prompt of a file asks for."""
-    found: dict[str, tuple[Scene, Reading]] = {}
+    found: dict[Key, tuple[Scene, Reading]] = {}
     for number, line in enumerate(_text(path).splitlines(), start=1):
         try:
             fields = json.loads(line)
-            scene, prompt = fields["scene"], fields["prompt"]
+            scene, key = fields["scene"], (fields["prompt"], fields["seed"])
             labels = from_dict(Reading, fields["labels"])
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}:{number} is no prompt with scene and labels") from error
-        found[prompt] = scene, labels
+            raise InputError(f"{path}:{number} is no prompt with seed, scene and labels") from error
+        found[key] = scene, labels
     return found
 
 

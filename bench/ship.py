@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 
 import torch
 
@@ -15,11 +16,12 @@ from kinema.registry import SHIPPED
 
 
 def main() -> None:
-    """Weights in bf16, configuration in the metadata."""
+    """Weights in bf16, configuration in the metadata, the sampling of the preset."""
     path = SHIPPED / "ltx_video.shapes.safetensors"
-    kinema.load(f"ltx_video@{sys.argv[1]}").save_pretrained(
-        path, dtype=torch.bfloat16, overwrite=True
-    )
+    model = kinema.load(f"ltx_video@{sys.argv[1]}")
+    sampling = type(model).PRESETS["shapes"]().sampling  # chosen once the model was trained
+    model.config = replace(model.config, sampling=sampling)
+    model.save_pretrained(path, dtype=torch.bfloat16, overwrite=True)
     content = path.read_bytes()
     print(f"{path.name}: {len(content) / 1e6:.1f} MB, sha256 {hashlib.sha256(content).hexdigest()}")
 

@@ -2,7 +2,7 @@
 
     python bench/training_curves.py docs/shapes-model codec=runs/codec generator=runs/generator
 
-Writes FOLDER/<name>.jsonl (every tenth step and every held-out line of the run's log) and
+Writes FOLDER/<name>.jsonl (every fiftieth step and every held-out line of the run's log) and
 FOLDER/curves.png, one panel per run: the training loss, averaged over 50 steps, and held-out
 losses.
 """
@@ -19,7 +19,7 @@ import matplotlib
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
-EVERY, WINDOW = 10, 50
+EVERY, WINDOW = 50, 50
 
 
 def thin(log: Path, to: Path) -> list[dict[str, Any]]:

@@ -214,6 +214,7 @@ class Folded:
         ("a.width=0", "width must be at least 1, not 0"),
         ("a.rate=NaN", "Model.a.rate must be a finite number"),
         ("a.rate=" + "9" * 5000, "Model.a.rate must be float, not '" + "9" * 5000 + "'"),
+        ("a.rate=" + "[" * 9999, "Model.a.rate must be float, not '" + "[" * 9999 + "'"),
         ("mode=smaple", "unknown Model.mode 'smaple'; did you mean 'sample'?"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kinema.errors import InputError
-from kinema.files import atomic, check_writable, write_text
+from kinema.files import DEEPEST, atomic, check_writable, parse_json, write_text
 
 FULL = Path("/dev/full")
 WRITER = """
@@ -203,3 +203,21 @@ def test_a_folder_that_cannot_be_listed_can_be_written(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "x")
     assert (tmp_path / "a.txt").read_text() == "x"
     tmp_path.chmod(0o700)
+
+
+def test_json_is_read_from_text_and_bytes() -> None:
+    for text in ("[1, {}]", b"[1, {}]", "[1, {}]".encode("utf-16")):
+        assert parse_json(text, "it") == [1, {}]
+    for text in ("{", b"\xff", "9" * 5000, ""):
+        with pytest.raises(InputError, match=r"^it is no JSON: ") as said:
+            parse_json(text, "it")
+        assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_json_may_be_nested_so_deeply_and_no_deeper(begin: str, end: str) -> None:
+    levels = DEEPEST // (begin.count("[") + begin.count("{"))
+    assert parse_json(begin * levels + "1" + end * levels, "it")
+    for deeper in (levels + 1, 900, 100_000):
+        with pytest.raises(InputError, match="it is no JSON that can be read"):
+            parse_json(begin * deeper + "1" + end * deeper, "it")

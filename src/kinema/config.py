@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from kinema.errors import InputError, unknown
+from kinema.files import parse_json
 
 T = TypeVar("T")
 
@@ -81,8 +82,8 @@ def _entry(place: Any, name: str, prefix: str) -> Any:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:  # no JSON, or a number of thousands of digits
+        return parse_json(text, "the value")
+    except InputError:  # no JSON, a number of thousands of digits, or thousands of brackets
         return text
 
 

@@ -12,7 +12,7 @@ import platform
 import re
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ PARTIAL = re.compile(r"\..*?\.(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,9})-[0-9
 MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 LOCK = ".lock"
+DEEPEST = 100  # lists and objects inside one another; code that walks them calls itself as often
 
 
 @contextlib.contextmanager
@@ -50,13 +51,18 @@ def atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         check_writable(path, overwrite=overwrite)  # long work may lie between
         os.replace(partial, path)
     except OSError as error:
-        full = error.errno in FULL_DISK
-        reason = "the disk is full; make room" if full else error.strerror or error
         left = "what stood there is intact" if os.path.lexists(path) else "nothing is left there"
-        raise InputError(f"cannot write {path}: {reason} ({left})") from error
+        raise InputError(f"cannot write {path}: {reason(error)} ({left})") from error
     finally:
         with contextlib.suppress(OSError):  # what made the block fail is told, not what follows
             partial.unlink(missing_ok=True)
+
+
+def reason(error: OSError) -> str:
+    """Why something could not be written, and what to do if the disk is full."""
+    return (
+        "the disk is full; make room" if error.errno in FULL_DISK else error.strerror or str(error)
+    )
 
 
 def check_writable(path: str | Path, *, overwrite: bool = False) -> None:
@@ -98,14 +104,27 @@ def parse_json(text: str | bytes, where: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        InputError: `where` is no JSON, or nested more deeply than it can be read.
+        InputError: `where` is no JSON, or nested more deeply than `DEEPEST`.
     """
+    too_deep = InputError(f"{where} is no JSON that can be read: it is nested too deeply")
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise InputError(f"{where} is no JSON: {error}") from None
     except RecursionError:
-        raise InputError(f"{where} is no JSON that can be read: it is nested too deeply") from None
+        raise too_deep from None
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [item for each in level for item in _inside(each)]
+        if not level:
+            return value
+    raise too_deep
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 @contextlib.contextmanager

@@ -20,8 +20,11 @@ from kinema.claims import (
     stream_separates_time_and_space,
     tnt_words,
     uniformerv2_aggregators,
+    uniformerv2_local,
     videomae_v2_clean_clips,
+    videomae_v2_doubling,
     vivit_frozen_adapter,
+    vivit_frozen_whole,
     zeroi2v_heads,
 )
 from kinema.claims.claim import chosen, claims, load, read_claim
@@ -34,30 +37,35 @@ from kinema.noise import Noise
 
 PICTURES = Path(__file__).parents[2] / "docs" / "claims"
 FEW_PICTURES = replace(pictures.FULL, pictures=6, held_out=5, steps=2, batch_size=4)
+FEW_MOTIONS = replace(uniformerv2_aggregators.FULL, steps=2, batch_size=2, held_out=3)
+FEW_UNLABELED = replace(
+    videomae_v2_clean_clips.FULL,
+    clips=4,
+    labeled=4,
+    held_out=3,
+    pretraining=2,
+    steps=2,
+    batch_size=4,
+)
 SMALL: dict[str, Any] = {
     "tnt_words": FEW_PICTURES,
     "cvt_convolutions": FEW_PICTURES,
-    "uniformerv2_aggregators": replace(
-        uniformerv2_aggregators.FULL, steps=2, batch_size=2, held_out=3
-    ),
+    "uniformerv2_aggregators": FEW_MOTIONS,
+    "uniformerv2_local": FEW_MOTIONS,
     "zeroi2v_heads": replace(zeroi2v_heads.FULL, tower_steps=2, steps=2, batch_size=2, held_out=3),
     "ia_red2_rewards": replace(
         ia_red2_rewards.FULL, host_steps=2, steps=8, batch_size=2, held_out=4
     ),
     "frozen_curriculum": replace(
-        frozen_curriculum.FULL, clips=8, held_out=4, frames=4, side=16, steps=8, batch_size=4
+        frozen_curriculum.FULL, clips=8, held_out=4, frames=4, side=16, steps=13, batch_size=4
     ),
-    "videomae_v2_clean_clips": replace(
-        videomae_v2_clean_clips.FULL,
-        clips=4,
-        labeled=4,
-        held_out=3,
-        pretraining=2,
-        steps=2,
-        batch_size=4,
-    ),
+    "videomae_v2_clean_clips": FEW_UNLABELED,
+    "videomae_v2_doubling": replace(FEW_UNLABELED, clips=1),
     "vivit_frozen_adapter": replace(
         vivit_frozen_adapter.FULL, clips=6, held_out=4, image_steps=2, steps=2, batch_size=4
+    ),
+    "vivit_frozen_whole": replace(
+        vivit_frozen_whole.FULL, clips=6, held_out=4, image_steps=2, steps=2, batch_size=4
     ),
     "stream_separates_time_and_space": replace(
         stream_separates_time_and_space.FULL, clips=8, frames=6, strengths=(0.5, 1.0)
@@ -87,11 +95,14 @@ MODULES: dict[str, Any] = {
     "tnt_words": tnt_words,
     "cvt_convolutions": cvt_convolutions,
     "uniformerv2_aggregators": uniformerv2_aggregators,
+    "uniformerv2_local": uniformerv2_local,
     "zeroi2v_heads": zeroi2v_heads,
     "ia_red2_rewards": ia_red2_rewards,
     "frozen_curriculum": frozen_curriculum,
     "videomae_v2_clean_clips": videomae_v2_clean_clips,
+    "videomae_v2_doubling": videomae_v2_doubling,
     "vivit_frozen_adapter": vivit_frozen_adapter,
+    "vivit_frozen_whole": vivit_frozen_whole,
     "stream_separates_time_and_space": stream_separates_time_and_space,
     "ltx_given_tokens": ltx_given_tokens,
     "ltx_denoising_decoder": ltx_denoising_decoder,
@@ -151,7 +162,15 @@ def test_a_claim_runs_from_end_to_end(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ltx_given_tokens", "ltx_denoising_decoder", "zeroi2v_heads", "ia_red2_rewards"]
+    "name",
+    [
+        "ltx_given_tokens",
+        "ltx_denoising_decoder",
+        "zeroi2v_heads",
+        "ia_red2_rewards",
+        "videomae_v2_doubling",
+        "vivit_frozen_whole",
+    ],
 )
 def test_matched_arms_cost_the_same(name: str) -> None:
     costs = [arm.cost() for arm in MODULES[name].arms(SMALL[name])]
@@ -262,7 +281,7 @@ def test_arms_of_the_decoder_see_what_they_are_said_to_see() -> None:
 def test_the_curriculum_has_the_operations_of_full_frames_in_more_steps() -> None:
     scale = SMALL["frozen_curriculum"]
     steps = {name: frozen_curriculum.steps_of(name, scale) for name in frozen_curriculum.PHASES}
-    assert steps == {"curriculum": 10, "full-frames": 8}
+    assert steps == {"curriculum": 16, "full-frames": 13}
     clips, stills = (frozen_curriculum.drawn(scale, "train", count) for count in (4, 1))
     for name, count in steps.items():
         plan = frozen_curriculum.recipe(name, scale, count)

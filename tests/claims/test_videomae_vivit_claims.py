@@ -7,7 +7,9 @@ from dataclasses import replace
 import torch
 
 from kinema.claims import videomae_v2_clean_clips as clean
+from kinema.claims import videomae_v2_doubling as doubling
 from kinema.claims import vivit_frozen_adapter as frozen
+from kinema.claims import vivit_frozen_whole as whole
 from kinema.noise import Noise
 
 FEW = replace(clean.FULL, clips=3, labeled=3, held_out=2, pretraining=2, steps=2, batch_size=2)
@@ -70,3 +72,31 @@ def test_features_are_those_of_the_held_out_clips() -> None:
     tokens = frozen.made("naive", LITTLE, 0).frozen_tokens(batch["clips"])
     assert torch.equal(kept.fields["features"], tokens)
     assert torch.equal(kept.fields["classes"], batch["classes"])
+
+
+def test_both_doublings_share_the_pool_between_them() -> None:
+    scale = replace(FEW, clips=1)
+    pools = [doubling.pool(times, scale).fields["clips"] for times in doubling.POOLS]
+    assert [len(clips) for clips in pools] == [1, 4, 16]
+    assert all(torch.equal(clips, pools[-1][: len(clips)]) for clips in pools)
+    first, second = (doubling.run(name, scale, 0) for name in ("first", "second"))
+    assert first["more"] == second["fewer"]
+    for found in (first, second):
+        assert found["gain"] == found["more"] - found["fewer"]
+
+
+def test_a_frozen_arm_learns_from_the_clips_of_the_whole_one() -> None:
+    batch = whole.seen(LITTLE)((1, 5))
+    model = whole.made(LITTLE, 0)
+    kept = frozen.said(model, LITTLE, "train")((1, 5))
+    tokens = model.frozen_tokens(batch["clips"])
+    torch.testing.assert_close(tokens, kept["features"])
+    assert torch.equal(batch["classes"], kept["classes"])
+
+
+def test_a_frozen_step_keeps_the_bars_of_operations_and_memory() -> None:
+    found = {name: whole.run(name, LITTLE, 0) for name in ("frozen", "whole")}
+    for what in ("operations", "memory"):
+        assert 0 < found["frozen"][what] <= 0.6 * found["whole"][what]
+    assert found["frozen"]["handicapped"] == found["frozen"]["top1"] + 0.02
+    assert found["whole"]["handicapped"] == found["whole"]["top1"]

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,27 @@ def test_the_recorded_command_makes_the_same_bytes(kinema, model):
     assert Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
     assert kinema("generate", PROMPT, "--model", model, "-o", "c.mp4", "--seed", 5).status == 0
     assert Path("c.mp4").read_bytes() != Path("a.mp4").read_bytes()
+
+
+def test_a_negative_prompt_of_the_model_stands_until_another_is_given(kinema, model):
+    said = "a large blue square"
+    made = LTXVideo.from_pretrained(model)
+    sampling = replace(made.config.sampling, negative=said)
+    made.config = replace(made.config, sampling=sampling)
+    made.save_pretrained("own.safetensors")
+    arguments = ("generate", PROMPT, "--model", "own.safetensors", "--threads", 1, "--json")
+    told = {}
+    for name, options in {
+        "own": (),
+        "said": ("--negative", said),
+        "none": ("--negative", ""),
+    }.items():
+        answer = kinema(*arguments, *options, "-o", f"{name}.mp4")
+        assert answer.status == 0, answer.err
+        told[name] = answer.json["negative"]
+    assert told == {"own": said, "said": said, "none": ""}
+    own, also, none = (Path(f"{name}.mp4").read_bytes() for name in told)
+    assert own == also != none
 
 
 def test_a_prompt_may_begin_with_a_hyphen(kinema, model):

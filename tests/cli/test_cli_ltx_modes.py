@@ -103,8 +103,8 @@ def test_two_passes_without_an_upsampler_are_refused_before_any_work(kinema, mon
     answer = kinema("generate", PROMPT, "--model", "two.safetensors", "-o", "x.mp4")
     assert answer.error == (
         "this model makes clips in two passes and needs its latent upsampler between them, "
-        "published as ltxv-spatial-upscaler-0.9.7.safetensors: `kinema generate --upsampler FILE`, "
-        "or `load_upsampler(FILE)` in Python"
+        "published as ltxv-spatial-upscaler-0.9.7.safetensors or -0.9.8: `kinema generate "
+        "--upsampler FILE`, or `load_upsampler(FILE)` in Python"
     )
 
 

@@ -69,8 +69,29 @@ def test_size_frames_steps_and_type_change_what_is_needed(kinema):
     assert longer["memory"] == plain["memory"]
     wider = needs("--set", "transformer.num_layers=4")
     assert by_name(wider)["transformer"]["flops"] > by_name(plain)["transformer"]["flops"]
-    tiled = needs("--size", "128x128", "--tile", 0)
-    assert tiled["memory"]["activations"] < needs("--size", "128x128")["memory"]["activations"]
+    tiled, whole = (needs("--size", "128x128", *more) for more in (("--tile", 0), ()))
+    assert tiled["memory"]["activations"] < whole["memory"]["activations"]
+    assert by_name(tiled)["codec"]["calls"] == by_name(whole)["codec"]["calls"] == 1
+
+
+def test_each_machine_has_a_plan_of_its_own(kinema):
+    """The codec of shapes takes fewer products on a CPU than on a card."""
+    few = ("--steps", 1, "--json")
+
+    def plan(*names: str) -> dict:
+        chosen = [word for name in names for word in ("--hardware", name)]
+        return kinema("plan", "ltx_video", "--preset", "shapes", *chosen, *few).json
+
+    here, card, both = plan("this"), plan("l4"), plan("this", "l4")
+    assert by_name(here)["codec"]["flops"] < by_name(card)["codec"]["flops"]
+    assert by_name(both)["codec"]["flops"] == by_name(here)["codec"]["flops"]
+    assert both["hardware"] == [*here["hardware"], *card["hardware"]]
+    for name, work in by_name(both).items():
+        alone = {**by_name(here)[name]["seconds"], **by_name(card)[name]["seconds"]}
+        assert work["seconds"] == alone
+    stage = ("--stage", "codec", "--hardware", "this", "--hardware", "h100", "--json")
+    here, h100 = kinema("plan", "ltx_video:nano", *stage).json["hardware"]
+    assert here["peak"] - here["reserved"] == h100["peak"] - h100["reserved"]  # with gradients
 
 
 def test_weights_that_ship_and_files_bring_their_sizes(kinema, model: Path):

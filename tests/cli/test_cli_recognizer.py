@@ -72,12 +72,72 @@ def test_a_folder_of_classes_is_a_list_and_labels_may_be_given(kinema, data):
     assert named.json["scores"] == found.json["scores"]
 
 
+def test_a_table_is_printed_where_no_file_is_named(kinema, data):
+    model, folder = data
+    clip = folder / "clips" / "grow" / "0.mp4"
+    answer = kinema("run", model, clip)
+    assert answer.status == 0, answer.err
+    lines = answer.out.splitlines()
+    assert lines[0].split() == ["label", "probability"]
+    assert len(lines) == 11
+    found = kinema("run", model, clip, "--json").json
+    assert (found["job"], found["inputs"]) == ("classify", {"clip": str(clip)})
+    best = found["results"]["classes"][0]
+    assert lines[1].split("  ")[0] == best["label"]
+    assert not [*Path().iterdir()]
+
+
+def test_a_clip_is_not_printed(kinema, tmp_path):
+    arguments = ("run", f"ia_red2@{tmp_path / 'none'}", "explain", "clip.mp4")
+    assert kinema(*arguments).error == "say where to write the heat: --output FOLDER"
+
+
+def test_classes_get_the_names_of_a_file(kinema, data):
+    model, folder = data
+    names = [f"name {number}" for number in range(len(CLASSES))]
+    Path("names.txt").write_text("\n".join(names))
+    clip = folder / "clips" / "grow" / "0.mp4"
+    answer = kinema("run", model, clip, "--labels", "names.txt", "--json")
+    assert answer.status == 0, answer.err
+    own = kinema("run", model, clip, "--json").json["results"]["classes"]
+    expected = [{**row, "label": names[CLASSES.index(row["label"])]} for row in own]
+    assert answer.json["results"]["classes"] == expected
+    Path("two.txt").write_text("a\nb\n")
+    said = kinema("run", model, clip, "--labels", "two.txt").error
+    assert said == "two.txt: there are 2 labels, but network.num_classes is 12"
+    said = kinema("run", "survey_video_diffusion", "attention", "--labels", "two.txt").error
+    assert said == "survey_video_diffusion tells no classes apart; leave --labels out"
+
+
+def test_views_of_a_score_may_be_set(kinema, data):
+    model, folder = data
+    options = ("--system", model, "--cache", "cache", "--json")
+    plain = kinema("score", "top1", folder / "clips", *options).json["scores"][0]
+    more = kinema("score", "top1", folder / "clips", *options, "--set", "views.clips=2")
+    assert more.status == 0, more.err
+    seen = [score["passport"]["preprocessing"] for score in (plain, more.json["scores"][0])]
+    assert [json.loads(views)["clips"] for views in seen] == [1, 2]
+    said = kinema("score", "top1", folder / "clips", *options, "--set", "network.width=8").error
+    assert said.startswith("--set cannot change network")
+
+
+def test_a_folder_of_classes_needs_no_stage(kinema, data):
+    clips = data[1] / "clips"
+    assert kinema("train", NAME, "--data", clips, "--dry-run").json["stage"] == "classifier"
+    several = kinema("train", "ia_red2", "--data", clips, "--dry-run")
+    assert several.json["stage"] == "classifier"
+    assert "name a stage: --stage classifier or --stage policy" in kinema("train", "ia_red2").error
+    assert "stream has no networks" in kinema("train", "stream").error
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("top1", "list.csv"), "pass --system NAME@FILE"),
         (("top1,psnr", "a"), "score them apart"),
         (("psnr", "a", "b", "--root", "c"), "--root is for top1 and top5"),
+        (("psnr", "a", "b", "--set", "c=1"), "--set is for top1 and top5"),
+        (("R@1", "a", "--system", "x", "--set", "c=1"), "--set is for top1 and top5"),
         (("top1", "a", "b", "--system", "stream"), "one list of clips, not 2"),
         (("top1", "a", "--system", "stream", "--frames", 8), "--frames is not for top1"),
         (("top1", "a.csv", "--system", "stream"), "--root must name the folder"),

@@ -12,25 +12,36 @@ import pytest
 from kinema import worlds
 
 
+def drawn(folder: Path, seed: int, *, num_frames: int) -> Path:
+    """A folder of eight clips of the world `shapes`."""
+    world = worlds.load(
+        "shapes", seed=seed, split="all", num_frames=num_frames, height=32, width=32, fps=8
+    )
+    folder.mkdir()
+    for i in range(8):
+        np.save(folder / f"{i:02d}.npy", world.sample(i).clip.frames)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two folders of eight clips of 8 x 32 x 32."""
     place = tmp_path_factory.mktemp("clips")
-    for seed, side in enumerate(("real", "fake")):
-        world = worlds.load(
-            "shapes", seed=seed, split="all", num_frames=8, height=32, width=32, fps=8
-        )
-        (place / side).mkdir()
-        for i in range(8):
-            np.save(place / side / f"{i:02d}.npy", world.sample(i).clip.frames)
-    return place / "real", place / "fake"
+    return drawn(place / "real", 0, num_frames=8), drawn(place / "fake", 1, num_frames=8)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two folders of eight clips of 16 x 32 x 32, as many frames as are looked at by themselves."""
+    place = tmp_path_factory.mktemp("whole")
+    return drawn(place / "real", 0, num_frames=16), drawn(place / "fake", 1, num_frames=16)
 
 
 OPTIONS = ("--frames", 8, "--cache", "cache")
 
 
 def test_one_table_with_intervals_and_what_is_shared(kinema, folders):
-    answer = kinema("score", "stream,psnr", *folders, *OPTIONS)
+    answer = kinema("score", "stream, psnr", *folders, *OPTIONS)
     assert answer.status == 0
     head, *rows, empty, shared = answer.out.splitlines()
     assert head.split()[:2] == ["score", "value"]
@@ -39,6 +50,24 @@ def test_one_table_with_intervals_and_what_is_shared(kinema, folders):
     assert not empty
     assert shared == "num_frames 8, fps None, height 32, width 32, seed 0"
     assert not answer.err
+
+
+def test_the_network_that_ships_scores_clips_of_sixteen_frames(kinema, whole):
+    real, fake = whole
+    answer = kinema("score", "fvd-tiny,stream,psnr", real, fake, "--cache", "cache", "--json")
+    first, *others = answer.json["scores"]
+    assert [first["name"], *(score["name"] for score in others)] == [
+        "fvd-tiny",
+        "stream.T",
+        "stream.F",
+        "stream.D",
+        "psnr",
+    ]
+    assert first["value"] > 0
+    assert first["passport"]["extractor"] == "ClipConvNet features (a stand-in)"
+    assert first["passport"]["num_frames"] == 16
+    itself = kinema("score", "fvd-tiny", real, real, "--cache", "cache", "--json")
+    assert abs(itself.json["scores"][0]["value"]) < 1e-6 * first["value"]
 
 
 def test_json_has_passports_and_is_what_is_written(kinema, folders):
@@ -96,6 +125,7 @@ def test_clips_that_cannot_be_used_are_listed_or_refused(kinema, folders, tmp_pa
         (("fid", "a", "b", "--weights", "incepton=x"), "did you mean 'inception'?"),
         (("fid", "a", "b", "--weights", "inception=x.pt"), "there is no file x.pt"),
         (("psnr", "a", "b", "--size", "24"), "--size '24' is no size"),
+        (("psnr", "a", "b", "--fps", "nan"), "fps must be above 0 and at most 1000, not nan"),
         (("compare", "a.json", "b.json"), "cannot read a.json"),
     ],
 )

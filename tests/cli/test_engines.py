@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -135,6 +136,26 @@ def test_a_cluster_that_does_not_answer(address: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(InputError, match=f"no Ray answers at RAY_ADDRESS={address}: "):
         results(ray_engine(), Squares(Path()), [1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prefix", ["", "ray://"])
+@pytest.mark.usefixtures("reachable")
+def test_a_port_where_something_else_listens(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"{prefix}127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(InputError, match=f"no Ray answers at RAY_ADDRESS={address}: ") as said:
+            results(ray_engine(), Squares(Path()), [1])
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("reachable")
+def test_an_address_that_is_empty_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    found = results(ray_engine(), Squares(Path("out")), [2, 3])
+    assert {number: said["square"] for number, said in found.items()} == {2: 4, 3: 9}
 
 
 def running(arguments: list[str]) -> subprocess.Popen[str]:

@@ -32,6 +32,16 @@ def test_kinetics(tmp_path):
     (tmp_path / "testifying" / "---QUuC4vJs_000084_000094.mkv").unlink()
     (tmp_path / "---QUuC4vJs_000084_000094.mp4").touch()
     assert found(tmp_path / "val.csv", tmp_path)[0][0] == "---QUuC4vJs_000084_000094.mp4"
+    (tmp_path / "eating,_spaghetti").mkdir()
+    clip = "eating,_spaghetti/--3ouPhoy2A_000020_000030.mp4"
+    (tmp_path / clip).touch()
+    assert found(tmp_path / "val.csv", tmp_path)[1] == (clip, "eating, spaghetti")
+
+
+def test_a_name_that_no_file_can_have_is_that_of_a_missing_one(tmp_path):
+    (tmp_path / "a.csv").write_text(KINETICS + f"x,{'y' * 300},1,2,z\n")
+    *_, last = read_annotations(tmp_path / "a.csv", tmp_path)
+    assert last.path.name == f"{'y' * 300}_000001_000002.mp4"
 
 
 def test_something_something(tmp_path):
@@ -58,6 +68,10 @@ def test_moments_in_time(tmp_path):
     [
         ("a.csv", "label,youtube_id\nx,y\n", r"a\.csv:1: the header lacks time_start, time_end"),
         ("a.csv", KINETICS + "\nx,y,soon,later,z\n", r"a\.csv:5: needs label"),
+        ("a.csv", KINETICS + "x,y,inf,3,z\n", r"a\.csv:4: needs label"),
+        pytest.param(
+            "a.csv", KINETICS + "x" * 140_000, r"a\.csv:4: field larger than", id="long field"
+        ),
         ("a.csv", "only\n", r"a\.csv:1: needs a clip and its class"),
         ("a.json", "[", r"a\.json is no JSON"),
         ("a.json", "{}", "must hold a list"),
@@ -94,6 +108,22 @@ def test_names_of_classes(tmp_path, name, text, labels):
     assert read_labels(tmp_path / name) == labels
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("names.txt", f"{'9' * 5000} a\n1 b\n"),
+        ("names.txt", f"a\nb,{'9' * 5000}\n"),
+        ("names.json", json.dumps({"a": "9" * 5000})),
+        ("names.json", json.dumps({"a": "first"})),
+    ],
+    ids=["before", "behind", "json", "word"],
+)
+def test_numbers_that_are_none_are_refused_with_their_place(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=r"names.*: a class needs a number of up to nine digits"):
+        read_labels(tmp_path / name)
+
+
 @pytest.mark.parametrize("text", ["1 a\n3 b\n", "2 a\n3 b\n", "1 a\n1 b\n"])
 def test_numbers_that_leave_some_out_are_refused(tmp_path, text):
     (tmp_path / "classInd.txt").write_text(text)
@@ -109,3 +139,8 @@ def test_classes_are_matched_however_they_are_written(tmp_path):
     assert number(first) == 1
     with pytest.raises(InputError, match=r"list\.txt:2: unknown class 'YooYo'"):
         number(second)
+
+
+def test_labels_that_count_as_one_name_are_refused():
+    with pytest.raises(InputError, match="classes 'left hand' and 'Left-Hand' count as one"):
+        class_numbers(("up", "left hand", "Left-Hand"))

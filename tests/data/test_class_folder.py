@@ -9,9 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from kinema.data.class_folder import ClassClips, ClassFolder, annotated, check_files
+from kinema.data.class_folder import (
+    ClassClips,
+    ClassFolder,
+    annotated,
+    check_files,
+    listed,
+    listed_once,
+)
 from kinema.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from kinema.data.views import Views
+from kinema.data.views import ClipFile, Views
 from kinema.errors import InputError
 
 VIEWS = Views(
@@ -65,6 +72,25 @@ def test_a_split_of_the_folder_counts(tmp_path):
     assert [entry.label for entry in annotated(tmp_path / "val")] == ["dog", "dog"]
 
 
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_what_is_held_out_may_be_called_otherwise(tmp_path, name):
+    fill(tmp_path / "train", dog=3, cat=12)
+    fill(tmp_path / name, dog=2)
+    folder = ClassFolder.read(tmp_path)
+    assert folder.classes == ("cat", "dog")
+    assert [file.path.parent for file in folder.held_out] == [tmp_path / name / "dog"] * 2
+    fill(tmp_path / "val", cat=1)
+    assert [file.label for file in ClassFolder.read(tmp_path).held_out] == [0]
+
+
+@pytest.mark.parametrize("name", ["train", "test", "Validation"])
+def test_a_split_is_no_class(tmp_path, name):
+    fill(tmp_path, dog=3, cat=2, **{name: 4})
+    for read in (ClassFolder.read, annotated):
+        with pytest.raises(InputError, match=f"{name} is called like a split, not like a class"):
+            read(tmp_path)
+
+
 def test_samples_go_through_all_files_in_an_order_of_each_time(tmp_path):
     folder = ClassFolder.read(fill(tmp_path, dog=4, cat=5))
     clips = ClassClips(folder.train, VIEWS, seed=0, **PLAIN)
@@ -105,6 +131,36 @@ def test_boxes_lie_in_the_frame_and_have_their_area(tmp_path):
         assert 0 <= top < bottom <= 100
         area = (right - left) * (bottom - top) / 16_000
         assert area == pytest.approx(0.2 + 0.4 * share, abs=0.02)
+
+
+def test_a_file_is_looked_through_for_its_length_once(tmp_path, monkeypatch):
+    looked = []
+
+    def counted(path):
+        looked.append(path)
+        return ClipFile(path, 1)
+
+    folder = ClassFolder.read(fill(tmp_path, dog=2, cat=2))
+    clips = ClassClips(folder.train, VIEWS, seed=0, **PLAIN)
+    monkeypatch.setattr(ClipFile, "given", counted)
+    clips(tuple(range(12)))
+    assert sorted(looked) == [file.path for file in folder.train]
+
+
+def test_a_folder_is_listed_once_in_a_block(tmp_path):
+    fill(tmp_path, dog=2, cat=2)
+    looked = []
+
+    def read(folder):
+        looked.append(folder)
+        return len(list(folder.iterdir()))
+
+    with listed_once():
+        assert listed(read, tmp_path) == listed(read, str(tmp_path)) == 2
+        assert ClassFolder.read(tmp_path) is ClassFolder.read(str(tmp_path))
+    assert looked == [tmp_path]
+    assert listed(read, tmp_path) == 2
+    assert looked == [tmp_path] * 2
 
 
 def test_what_is_no_class_folder_is_named(tmp_path):

@@ -83,6 +83,31 @@ def test_the_shorter_side_is_resized_and_the_middle_cut_out():
     assert torch.equal(x[0, :, 0], views_of_middle(views, clip))
 
 
+@pytest.mark.parametrize(("height", "width"), [(90, 160), (161, 90), (64, 64)])
+def test_squares_are_those_of_the_whole_frame_scaled(height: int, width: int) -> None:
+    noise = torch.rand(height, width, 3, generator=torch.Generator().manual_seed(0))
+    clip = Clip((noise.numpy() * 255).astype(np.uint8)[None], fps=1.0)
+    views = replace(UNIFORM, num_frames=1, resize=20, size=16, crops=3, interpolation="bicubic")
+    shorter = min(height, width)
+    scaled = clip.resized(20 * height // shorter, 20 * width // shorter).frames[0].astype(int)
+    down, right = (length - 16 for length in scaled.shape[:2])
+    for view, share in zip(views.of(clip), (0.0, 0.5, 1.0)):
+        tall = height > width
+        top, left = round((share if tall else 0.5) * down), round((0.5 if tall else share) * right)
+        expected = scaled[top : top + 16, left : left + 16]
+        found = ((view[:, 0].permute(1, 2, 0) + 1) * 127.5).round().int().numpy()
+        assert np.abs(found - expected).max() <= 1
+
+
+def test_a_line_of_pixels_takes_no_more_memory_than_its_squares() -> None:
+    """Scaled as a whole it would have 30 billion pixels."""
+    frame = np.repeat(np.arange(3, dtype=np.uint8) * 100, 4000)[None, :, None].repeat(3, axis=2)
+    views = replace(UNIFORM, num_frames=1, resize=1600, size=8, crops=3)
+    seen = views.of(Clip(frame[None], fps=1.0))
+    levels = ((seen + 1) * 127.5).round()
+    assert [sorted(set(view.flatten().tolist())) for view in levels] == [[0.0], [100.0], [200.0]]
+
+
 def views_of_middle(views: Views, clip: Clip) -> torch.Tensor:
     return torch.from_numpy(views.middle(clip.frames[0]).copy()).permute(2, 0, 1) / 127.5 - 1
 

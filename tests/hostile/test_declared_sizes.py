@@ -102,6 +102,18 @@ def test_arrays_of_too_many_numbers(tmp_path: Path) -> None:
     assert "more than 2 GB" in refusal(lambda: read_arrays(tmp_path / "giant.npz"))
 
 
+def test_an_array_in_an_archive_ends_where_it_says(tmp_path: Path) -> None:
+    """Else nobody would look at the checksum of what is behind it, nor at its own."""
+    np.savez(tmp_path / "x.npz", x=np.arange(9))
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
+        content = archive.read("x.npy")
+    for name, array in {"more": content + b"1", "less": content.replace(b"(9,)", b"(8,)")}.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as archive:
+            archive.writestr("x.npy", array)
+        said = refusal(lambda name=name: read_arrays(tmp_path / f"{name}.npz"))
+        assert "it holds more than it declares" in said
+
+
 @pytest.mark.parametrize("by_columns", [False, True])
 def test_arrays_are_read_as_numpy_reads_them(tmp_path: Path, by_columns: bool) -> None:
     x = np.arange(24, dtype=">i2").reshape(2, 3, 4, order="F" if by_columns else "C")

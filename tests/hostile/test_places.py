@@ -172,11 +172,11 @@ def test_times_of_files_do_not_matter(tmp_path: Path) -> None:
     tensors = {"x": torch.ones(3)}
     for step, when in ((2, 4e9), (4, 1e9), (6, 0.0)):
         path = checkpoint.path_of(tmp_path, step)
-        checkpoint.save(path, tensors, {"step": step})
+        checkpoint.save(path, tensors, {"step": step, "seed": 0, "recipe": {}})
         os.utime(path, (when, when))
     found = checkpoint.latest(tmp_path)
     assert found is not None
-    assert found[1] == {"step": 6}
+    assert found.values["step"] == 6
     left = tmp_path / f".clip.{'0' * 8}-1-{'0' * 8}.partial.mp4"
     left.touch()
     os.utime(left, (4e9, 4e9))

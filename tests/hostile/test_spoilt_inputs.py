@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import fuzz_inputs
-import fuzz_seeds
+import fuzz_readers
 import pytest
 from fuzz_inputs import FAILED, READ, REFUSED, Inputs
-from fuzz_seeds import Seed
+from fuzz_readers import Read, Seed, Trap
 
 from kinema.errors import InputError
 
@@ -71,9 +71,9 @@ def says_two_lines() -> None:
     [(fails, "traceback"), (takes_too_much, "memory"), (says_two_lines, "several lines")],
 )
 def test_a_fault_of_a_reader_is_found(
-    call: fuzz_seeds.Read, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Read, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(fuzz_seeds.READERS, "broken", lambda folder: [call])
+    monkeypatch.setitem(fuzz_readers.READERS, "broken", lambda folder: [call])
     result = fuzz_inputs.read(Seed({}, "broken"), tmp_path)
     assert result[0] == FAILED
     assert result[1].startswith(said)
@@ -81,6 +81,6 @@ def test_a_fault_of_a_reader_is_found(
 
 def test_code_that_ran_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    trap, arguments = fuzz_seeds.Trap().__reduce__()
-    monkeypatch.setitem(fuzz_seeds.READERS, "broken", lambda folder: [lambda: trap(*arguments)])
+    trap, arguments = Trap().__reduce__()
+    monkeypatch.setitem(fuzz_readers.READERS, "broken", lambda folder: [lambda: trap(*arguments)])
     assert fuzz_inputs.read(Seed({}, "broken"), tmp_path) == (FAILED, "code in the file ran")

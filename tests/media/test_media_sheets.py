@@ -11,6 +11,7 @@ from PIL import Image
 from kinema.clip import Clip
 from kinema.errors import InputError
 from kinema.media import contact_sheet, write_contact_sheet
+from kinema.media.sheets import fitted
 
 
 def plain(color: tuple[int, int, int], num_frames: int = 9, size: int = 32) -> Clip:
@@ -52,6 +53,25 @@ def test_labels_are_written_dark_and_wrapped_within_their_cell() -> None:
 def test_large_clips_are_scaled_down() -> None:
     sheet = contact_sheet([plain((1, 2, 3), size=500)], ["big"], columns=3, frames_per_clip=2)
     assert sheet.width == 2 * 16 + 2 * 192 + 3
+
+
+@pytest.mark.parametrize(("height", "shown"), [(40, 120), (95, 190), (96, 96), (192, 192)])
+def test_what_is_fitted_stays_as_it_is(height: int, shown: int) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (height, 60, 3), np.uint8)
+    once = fitted(frame)
+    assert once.shape == (shown, 60 * shown // height, 3)
+    assert (fitted(once) == once).all()
+
+
+def test_what_was_scaled_down_before_gives_the_same_sheet() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 260, 90, 3), np.uint8)
+    small = Clip(np.stack([fitted(frame) for frame in frames]), 12.0)
+    assert small.size == (192, 66)
+    whole, again = (
+        contact_sheet([clip], ["a"], columns=1, frames_per_clip=3)
+        for clip in (Clip(frames, 12.0), small)
+    )
+    assert whole.tobytes() == again.tobytes()
 
 
 def test_writing(tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def said(reading: Reading, entries: list[Annotated], cache: Path, *, strict: boo
     return found
 
 
+def test_a_name_that_no_file_can_have_is_left_out(entries, tmp_path):
+    entries.append(Annotated(tmp_path / ("x" * 300), "a", "list:5"))
+    found = said(Reading(), entries, tmp_path / "cache")
+    assert len(found.classes) == 5
+    (line,) = found.skipped
+    assert line.startswith("list:5: cannot read")
+    assert line.endswith("File name too long")
+
+
 def test_scores_have_the_shares_and_a_passport(entries, tmp_path):
     found = said(Reading(), entries, tmp_path / "cache")
     first, fifth = scores([*ACCURACIES], judged(Reading()), found, 0)

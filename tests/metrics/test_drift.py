@@ -64,7 +64,7 @@ def test_another_scene_shows_in_identity_and_as_a_seam(clip):
 def test_repetition_is_equal_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
     at_once = drift.repetition(noise)
-    monkeypatch.setattr(drift, "ROWS", 7)
+    monkeypatch.setattr(drift, "CELLS", 7 * len(noise))
     torch.testing.assert_close(drift.repetition(noise), at_once)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,15 @@ import torch
 from clip_folders import FPS, SIZE, T, drawn, write_arrays, write_pictures
 
 from kinema.errors import InputError
+from kinema.metrics.clip_features import Reader
 from kinema.metrics.clip_sets import View, caption_of, digest_of, find_clips, read_view
 from kinema.metrics.definitions import DEFINITIONS, find
 from kinema.metrics.evaluation import Evaluation, Request, count_steps, evaluate
-from kinema.metrics.extractors import random_frames, random_i3d
+from kinema.metrics.extractors import ROLES, effnet, random_frames, random_i3d, tiny
 from kinema.metrics.fidelity import psnr
+from kinema.metrics.measures import Measure
 from kinema.metrics.stream import signals, stream
+from kinema.networks import lpips
 
 VIEW = View(num_frames=T, fps=None, size=None)
 
@@ -112,6 +117,27 @@ def test_what_is_known_is_not_computed_again(folders, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("shard-*")} == shards
     key = next(path for path in tmp_path.rglob("key.json") if "random-conv" in path.read_text())
     assert "first 8 frames" in key.read_text()
+    versions = again.scores[0].passport.versions
+    assert json.loads(key.read_text())["made_by"] == versions
+    assert versions["device"] == "cpu"
+    assert {"kinema", "torch", "numpy", "av"} < set(versions)
+
+
+def test_features_of_another_version_or_device_are_computed_again(folders, tmp_path):
+    seen: list[int] = []
+
+    def run(clip: torch.Tensor) -> torch.Tensor:
+        seen.append(len(clip))
+        return clip.double().mean()
+
+    measure = Measure("mean", "", "", 1, run)
+    cpu = {"torch": "2.13.0", "device": "cpu"}
+    for made_by, count in ((cpu, 8), (cpu, 8), ({**cpu, "device": "cuda"}, 16)):
+        reader = Reader(
+            view=VIEW, cache=tmp_path, made_by=made_by, strict=True, progress=lambda clips: None
+        )
+        assert len(reader.clips(folders[0], [measure]).stacked(measure)) == 8
+        assert len(seen) == count
 
 
 def test_a_run_that_was_stopped_keeps_what_it_computed(folders, tmp_path):
@@ -191,6 +217,37 @@ def test_folders_of_other_sizes_or_rates_are_refused(folders, tmp_path):
         scored("stream", real, fake, tmp_path / "cache")
 
 
+def test_a_clip_of_another_rate_than_the_first_is_left_out(tmp_path):
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    for i, clip in enumerate(drawn(1, 8)):
+        type(clip)(clip.frames, 2 * FPS if i == 7 else FPS).write(fake / f"clip{i}.mp4")
+    np.save(fake / "array.npy", drawn(1, 1)[0].frames)  # has no rate, and is the first
+    found = scored("dynamic-degree", None, fake, tmp_path / "cache")
+    (said,) = found.skipped
+    assert said.endswith("clip7.mp4 has 16 frames per second, not 8; pass --fps 8")
+    assert (found.scores[0].passport.num_generated, found.scores[0].passport.fps) == (8, FPS)
+    view = View(num_frames=4, fps=FPS, size=None)
+    assert not scored("dynamic-degree", None, fake, tmp_path / "cache", view=view).skipped
+
+
+@pytest.mark.parametrize("fps", [math.nan, 0.0, -3.0, 2000.0])
+def test_a_view_has_the_rate_of_a_clip(fps):
+    with pytest.raises(InputError, match="fps must be above 0"):
+        View(num_frames=T, fps=fps, size=None)
+
+
+def test_a_network_that_gives_no_numbers_is_named(folders, tmp_path):
+    network = lpips.LPIPS(lpips.lpips_alex())
+    trunk = {name: x * 1e30 for name, x in network.trunk.state_dict().items()}  # runs over
+    heads = {f"lin{i}.model.1.weight": head.weight for i, head in enumerate(network.heads)}
+    weights = {"alexnet": tmp_path / "alexnet.pth", "lpips-heads": tmp_path / "heads.pth"}
+    torch.save(trunk, weights["alexnet"])
+    torch.save(heads, weights["lpips-heads"])
+    with pytest.raises(InputError, match=r"lpips: LPIPS v0\.1, AlexNet gives NaN or infinity"):
+        scored("lpips", *folders, tmp_path / "cache", weights=weights)
+
+
 def test_clips_come_in_any_form(tmp_path):
     clip, other = drawn(0, 2)
     np.save(tmp_path / "a.npy", clip.frames)
@@ -218,6 +275,9 @@ def test_a_caption_is_read_from_beside_a_clip(tmp_path):
     assert caption_of(tmp_path / "b.mp4") == "a blue square"
     with pytest.raises(InputError, match=r"c\.mp4 has no caption; write it to c\.txt"):
         caption_of(tmp_path / "c.mp4")
+    (tmp_path / "c.json").write_text("[" * 9999)
+    with pytest.raises(InputError, match=r"c\.mp4 has no caption"):
+        caption_of(tmp_path / "c.mp4")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +288,7 @@ def test_a_caption_is_read_from_beside_a_clip(tmp_path):
         ("fid", "--weights inception=FILE"),
         ("is-video", "--weights c3d=FILE"),
         ("lpips", "--weights alexnet=FILE"),
+        ("lpips-vgg", "--weights vgg16=FILE"),
         ("clipsim", "--weights clip=FILE"),
         ("stream-dinov2", "--weights dinov2=FILE"),
     ],
@@ -255,8 +316,16 @@ def test_scores_of_one_folder_need_no_other(folders, tmp_path):
         assert (score.passport.num_real, score.passport.reference) == (0, "")
 
 
+def test_the_page_lists_every_score_and_every_file_of_weights():
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert not [name for name in DEFINITIONS if f"`{name}`" not in page]
+    plain = page.replace("`", "")
+    assert not [role for role, said in ROLES.items() if f"| {role} | {said} |" not in plain]
+
+
 def test_no_stand_in_bears_an_official_name():
+    # `stream` keeps its name: the paper leaves the network open.
+    endings = {random_i3d: "-rand", effnet: "-effnet", tiny: "-tiny", random_frames: "stream"}
     for name, definition in find(list(DEFINITIONS)).items():
-        if definition.measure in (random_i3d, DEFINITIONS["fid-effnet"].measure):
-            assert name.endswith(("-rand", "-effnet"))
+        assert name.removesuffix("-moment").endswith(endings.get(definition.measure, ""))
     assert not {"fvd", "fvd-i3d"} & set(DEFINITIONS)

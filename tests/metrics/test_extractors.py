@@ -63,24 +63,36 @@ def test_inception_takes_every_frame(tmp_path):
     assert features.key != logits.key
 
 
-def test_lpips_reads_trunk_and_heads_from_two_files(tmp_path):
-    network = lpips.LPIPS(lpips.lpips_alex()).eval()
+@pytest.fixture(params=extractors.LPIPS)
+def lpips_files(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> tuple[str, lpips.LPIPS, dict[str, Path]]:
+    """The name of a trunk, LPIPS on it with random weights, and its files by role."""
+    config, *roles = extractors.LPIPS[request.param]
+    network = lpips.LPIPS(config()).eval()
     with torch.no_grad():
         for head in network.heads:
             head.weight.abs_()
     trunk = {f"{name}": x for name, x in network.trunk.state_dict().items()}
     trunk["classifier.6.bias"] = torch.zeros(1000)
     heads = {f"lin{i}.model.1.weight": head.weight for i, head in enumerate(network.heads)}
-    given = {
-        "alexnet": saved(tmp_path / "alexnet.pth", trunk),
-        "lpips-heads": saved(tmp_path / "alex.pth", heads),
-    }
-    distance = extractors.lpips_measure(given, "cpu")
+    given = {role: saved(tmp_path / f"{role}.pth", x) for role, x in zip(roles, (trunk, heads))}
+    return request.param, network, given
+
+
+def test_lpips_reads_trunk_and_heads_from_two_files(lpips_files):
+    trunk, network, given = lpips_files
+    distance = extractors.lpips_measure(trunk, given, "cpu")
+    assert distance.name.endswith(trunk)
     assert distance.run(CLIP, CLIP).item() == 0
     darker = (CLIP * 0.5).to(torch.uint8)
     expected = network(CLIP.float() / 127.5 - 1, darker.float() / 127.5 - 1).mean()
     assert distance.run(CLIP, darker).item() == pytest.approx(expected.item(), rel=1e-5)
-    changes = extractors.tlp_measure(given, "cpu")
+
+
+@pytest.mark.parametrize("lpips_files", ["AlexNet"], indirect=True)
+def test_tlp_compares_changes_from_frame_to_frame(lpips_files):
+    changes = extractors.tlp_measure(lpips_files[2], "cpu")
     assert changes.run(CLIP, CLIP).item() == 0
     assert changes.run(CLIP, CLIP[:1].expand_as(CLIP)).item() > 0
 

@@ -69,6 +69,11 @@ def test_scores_without_one_in_common_are_refused():
     [
         ("{", "holds no scores"),
         ("[]", "holds no scores"),
+        ("[" * 9999, "holds no scores"),
+        ('{"scores": 5}', "holds no scores"),
+        ('{"scores": null}', "holds no scores"),
+        ('{"scores": "ab"}', "malformed"),
+        (f'{{"scores": [{{"name": "a", "value": {10**400}, "interval": [0, 2]}}]}}', "malformed"),
         ('{"scores": [{"name": "psnr"}]}', "malformed"),
         ('{"scores": [{"name": "a", "value": 1, "interval": [0, 2], "passport": {}}]}', "lacks"),
     ],

@@ -6,16 +6,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kinema.errors import InputError
+from kinema.nn.attention import attention
 from kinema.planning import calibration
 from kinema.planning.hardware import CARDS, CONTEXT, LAUNCH, MOVED, REACHED, Hardware, card
 from kinema.planning.meters import resident_peak
-from kinema.planning.operations import Operation
+from kinema.planning.operations import Kind, Operation
 from kinema.planning.plan import of_generation, times
 from kinema.planning.rehearsal import Rehearsal
 
@@ -25,6 +27,7 @@ def machine(**changed: object) -> Hardware:
     figures = {
         "name": "m",
         "title": "M",
+        "device": "cpu",
         "memory": 1000,
         "reserved": 100,
         "rates": {
@@ -65,7 +68,7 @@ def test_cards_have_their_published_figures() -> None:
     assert h100.seconds_of(large) == pytest.approx(LAUNCH + 1 / (REACHED["matmul"] * 0.9894))
     copy = Operation("strided", "float32", 0, 3350 * 10**9, 0, 0)
     assert h100.seconds_of(copy) == pytest.approx(LAUNCH + 1 / MOVED)
-    assert (h100.memory, h100.reserved) == (80 * 10**9, CONTEXT)
+    assert (h100.memory, h100.reserved, h100.device) == (80 * 10**9, CONTEXT, "cuda")
     for here in CARDS.values():
         fast, slow = (here.rate("matmul", dtype, 1) for dtype in ("bfloat16", "float32"))
         assert fast >= slow
@@ -88,23 +91,42 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_this_machine_is_measured_once_and_again_when_told(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = calibration.this_machine(anew=False)
+    here = calibration.this_machine(anew=False, attention=attention)
     (file,) = cache.iterdir()
     figures = json.loads(file.read_text())
     assert figures["torch"] == torch.__version__
     assert figures["threads"] == torch.get_num_threads()
+    assert {kind for kind, _ in here.rates} == set(get_args(Kind))
     assert all(rate > 0 for points in here.rates.values() for _, rate in points)
+    assert here.device == "cpu"
     assert 0 < here.overhead < 0.1
     assert here.fresh is not None
     assert 50e6 < here.reserved < here.memory
     figures["overhead"] = 7.0
     file.write_text(json.dumps(figures))
-    assert calibration.this_machine(anew=False).overhead == 7.0
+    assert calibration.this_machine(anew=False, attention=attention).overhead == 7.0
     monkeypatch.setattr(calibration, "PROCESS", "print(123)")
-    anew = calibration.this_machine(anew=True)
+    anew = calibration.this_machine(anew=True, attention=attention)
     assert anew.overhead < 0.1
     assert anew.reserved == 123
     assert [*cache.iterdir()] == [file]
+    monkeypatch.setattr(calibration, "SCHEME", calibration.SCHEME + 1)
+    calibration.this_machine(anew=False, attention=attention)
+    assert len([*cache.iterdir()]) == 2
+
+
+def test_attention_is_measured_as_networks_compute_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "PROCESS", "print(123)")
+    seen = []
+
+    def ours(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        seen.append(q.dtype)
+        return attention(q, k, v, mask)
+
+    calibration.this_machine(anew=True, attention=ours)
+    assert set(seen) == {torch.float32, torch.bfloat16}
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"cpu": "another"}'])
@@ -113,7 +135,7 @@ def test_figures_that_cannot_be_read_are_told(cache: Path, damage: str) -> None:
     place.parent.mkdir()
     place.write_text(damage)
     with pytest.raises(InputError, match=str(place)):
-        calibration.this_machine(anew=False)
+        calibration.this_machine(anew=False, attention=attention)
 
 
 def test_the_peak_of_a_process_is_its_own() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,12 +11,15 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from kinema.networks.ltx_transformer import Attention
+from kinema.networks.ltx_vae import LTXVAE
 from kinema.nn.sites import Site
+from kinema.nn.tiles import Tiling
 from kinema.noise import Noise
 from kinema.planning.autocast import Autocast
 from kinema.planning.meters import flops, saved_activations
 from kinema.planning.operations import FRESH
 from kinema.planning.rehearsal import REST, Rehearsal
+from kinema.planning.stand_in import standing_for
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_presets import nano
 
@@ -95,20 +100,57 @@ def test_operations_are_counted_as_by_the_meter() -> None:
         latents = model.latents(["a red ball"], noise=noise, sampling=config.sampling)
         model.decode(latents, noise=noise, sampling=config.sampling)
 
+    @torch.inference_mode()
+    def words(model: LTXVideo) -> None:
+        model.text(model.text.ids(["a red ball", ""]))
+
     rehearsal = rehearsed(lambda: clip(model), dict(model.parts.items()))
     # The meter does not see into torch's fused layer of an encoder, which the text has.
     counted = rehearsal.costs["transformer"].flops + rehearsal.costs["codec"].flops
-    assert counted == flops(clip, LTXVideo(config))
-    assert rehearsal.costs["text"].flops > 0
+    seen = flops(words, LTXVideo(config))
+    assert counted + seen == flops(clip, LTXVideo(config))
+    assert rehearsal.costs["text"].flops > seen
     assert rehearsal.costs["transformer"].calls == 2 * config.sampling.steps
     assert rehearsal.costs["codec"].calls == 1
 
 
+@pytest.mark.parametrize("tiling", [None, Tiling(frames=8, side=0), Tiling(frames=8, side=64)])
+def test_a_codec_takes_the_products_of_the_device_that_meta_stands_for(
+    tiling: Tiling | None,
+) -> None:
+    """Those that are counted where it runs: on a CPU in float32 about half."""
+    sizes = nano().codec
+    sizes = replace(sizes, encoder_base_channels=32, decoder_base_channels=32)
+    codec, on_meta = LTXVAE(sizes), LTXVAE(sizes, **META)
+    codec.tiling = on_meta.tiling = tiling
+    length, height, width = (step * side for step, side in zip(codec.stride, (2, 4, 6)))
+    x = torch.zeros(1, 3, length + 1, height, width)
+
+    def both(codec: LTXVAE, x: Tensor) -> None:
+        z, time = codec.encode(x), torch.zeros(1, device=x.device)
+        codec.decode(z, time=time if sizes.timestep_conditioning else None)
+
+    taken = {}
+    for device in ("cpu", "cuda"):
+        with standing_for(device):
+            rehearsal = rehearsed(lambda: both(on_meta, x.to("meta")), {"codec": on_meta})
+        assert rehearsal.costs["codec"].calls == 2
+        assert rehearsal.costs[REST].flops == 0
+        taken[device] = rehearsal.costs["codec"].flops
+    with torch.no_grad():
+        assert taken["cpu"] == flops(both, codec, x)
+        assert taken["cuda"] == flops(both, on_meta, x.to("meta"))
+    assert 0.4 * taken["cuda"] < taken["cpu"] < 0.8 * taken["cuda"]
+
+
 def test_the_state_of_the_modules_is_as_it_was() -> None:
     layer = nn.Sequential(nn.Linear(3, 3, **META))
-    before = [dict(module.__dict__) for module in layer.modules()]
-    rehearsed(lambda: layer(torch.empty(1, 3, **META)), {"layer": layer})
-    assert [dict(module.__dict__) for module in layer.modules()] == before
+    codec = LTXVAE(nano().codec, **META)
+    for network in (layer, codec):
+        before = [dict(module.__dict__) for module in network.modules()]
+        with Rehearsal({"network": network}):
+            pass
+        assert [dict(module.__dict__) for module in network.modules()] == before
 
 
 def test_a_call_of_known_shapes_is_counted_without_being_run() -> None:
@@ -161,6 +203,10 @@ def test_attention_is_one_operation_and_holds_no_logits() -> None:
         (lambda x: x + x, "plain"),
         (lambda x: x.clone(), "plain"),
         (lambda x: x * x[0], "plain"),
+        (lambda x: x[::2] + 1, "plain"),
+        (lambda x: x[:, :16] + 1, "plain"),  # runs of 64 bytes
+        (lambda x: x[:, :15] + 1, "strided"),
+        (lambda x: x[:, ::2].add_(1), "strided"),
         (lambda x: torch.cat((x, x)), "plain"),
         (lambda x: F.silu(x), "function"),
         (lambda x: x.softmax(-1), "function"),
@@ -192,6 +238,22 @@ def test_bytes_are_those_that_are_touched() -> None:
     assert done.fresh == 0
 
 
+def test_what_is_written_elsewhere_is_moved_once() -> None:
+    x, y, out = (torch.empty(FRESH, **META) for _ in range(3))
+    (done,) = rehearsed(lambda: torch.add(x, y, out=out)).costs[REST].operations
+    assert (done.kind, done.bytes, done.fresh) == ("plain", 3 * 4 * FRESH, 0)
+
+
+def test_every_fourth_frame_is_streamed_and_every_fourth_number_is_not() -> None:
+    x = torch.empty(1, 32, 16, 8, 8, memory_format=torch.channels_last_3d, **META)
+    frames, numbers = x[:, :, ::4], x[:, ::4]
+    out = torch.empty_like(x)[:, :, 1::4]
+    assert kinds(rehearsed(lambda: torch.add(frames, frames, out=out))) == {"plain": 1}
+    assert kinds(rehearsed(lambda: frames + 1)) == {"plain": 1}
+    assert kinds(rehearsed(lambda: numbers + 1)) == {"strided": 1}
+    assert kinds(rehearsed(lambda: frames.contiguous())) == {"strided": 1}
+
+
 def test_a_convolution_works_on_copies() -> None:
     narrow = {**META, "dtype": torch.bfloat16}
     conv, x = nn.Conv3d(4, 8, 3, bias=False, **narrow), torch.empty(1, 4, 5, 6, 6, **narrow)
@@ -208,6 +270,28 @@ def test_small_convolutions_in_float32_work_on_all_patches(rows: int, unrolled: 
     x = torch.empty(1, 4, 1, rows, 6, **META)
     (done,) = rehearsed(lambda: conv(x), {"conv": conv}).costs["conv"].operations
     assert done.workspace == (4 * 4 * 9 * rows * 6 if unrolled else done.bytes)
+
+
+@pytest.mark.parametrize(("width", "unrolled"), [(10, True), (11, False)])
+def test_torch_takes_the_width_of_images_into_account(width: int, unrolled: bool) -> None:
+    conv, x = nn.Conv2d(4, 8, 3, padding=1), torch.zeros(1, 4, 512, width)
+    with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as record:
+        conv(x)
+    called = {event.key for event in record.key_averages()}
+    assert ("aten::mkldnn_convolution" not in called) is unrolled
+    conv, on_meta = conv.to("meta"), x.to("meta")
+    rehearsal = rehearsed(lambda: conv(on_meta), {"conv": conv})
+    (done,) = rehearsal.costs["conv"].operations
+    assert kinds(rehearsal, "conv") == {"images": 1}
+    assert done.workspace == (4 * 4 * 9 * 512 * width if unrolled else done.bytes)
+
+
+def test_convolutions_of_images_are_a_kind_of_their_own_backward_too() -> None:
+    conv, x = nn.Conv2d(4, 8, 3, **META), torch.empty(2, 4, 16, 16, **META)
+    with Rehearsal({"conv": conv}) as rehearsal:
+        conv(x).sum().backward()
+    assert kinds(rehearsal)["images"] == 1
+    assert kinds(rehearsal, "conv") == {"images": 1}
 
 
 def test_training_holds_what_autograd_keeps() -> None:

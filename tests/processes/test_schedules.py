@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kinema.errors import InputError
 from kinema.processes import schedules
 
 SHIFT = schedules.TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))
@@ -39,6 +40,13 @@ def test_the_shift_multiplies_the_ratio_of_noise_to_signal(t: float, mu: float) 
 
 def test_the_shift_keeps_pure_noise() -> None:
     assert schedules.shift(torch.ones(1), 1.7).item() == pytest.approx(1, abs=1e-7)
+
+
+def test_a_shift_that_leaves_nothing_but_noise_is_refused() -> None:
+    assert schedules.shift(torch.tensor([0.5]), schedules.LARGEST_SHIFT) < 1
+    for mu in (16.1, 500.0, 1e6):
+        with pytest.raises(InputError, match="choose a smaller size or fewer frames"):
+            schedules.shift(torch.tensor([1.0, 0.5]), mu)
 
 
 @pytest.mark.parametrize(

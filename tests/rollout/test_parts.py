@@ -70,7 +70,13 @@ def test_the_same_windows_are_kept_although_they_may_be_replaced(folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "nothing tells which"), ("{", "cannot be read"), ("1", "cannot")]
+    ("content", "said"),
+    [
+        (None, "nothing tells which"),
+        ("{", "cannot be read"),
+        ("1", "cannot"),
+        ("[" * 9999, "cannot be read"),
+    ],
 )
 def test_windows_of_unknown_making_are_not_used(
     folder: Path, content: str | None, said: str
@@ -94,12 +100,50 @@ def test_a_damaged_window_ends_what_is_finished(folder: Path, cut: int) -> None:
     assert opened(folder).count == 3
 
 
-def test_a_flipped_bit_is_noticed(folder: Path) -> None:
-    file = folder / "00002.npz"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 4
-    file.write_bytes(content)
-    assert opened(folder).count == 2
+def test_no_byte_of_a_window_changes_unseen(tmp_path: Path) -> None:
+    parts = opened(tmp_path / "a.parts")
+    parts.add(clip(0, 2))
+    file = parts.folder / "00000.npz"
+    whole, counts = file.read_bytes(), set()
+    for place, byte in enumerate(whole):
+        for bits in (0xFF, 1 << place % 8):
+            file.write_bytes(whole[:place] + bytes([byte ^ bits]) + whole[place + 1 :])
+            again = opened(parts.folder)
+            counts.add(again.count)
+            assert all(np.array_equal(frames, clip(0, 2).frames) for frames in again), place
+    assert counts == {0, 1}  # a date in the archive is no part of the frames
+
+
+FRAMES = clip(5, 4).frames
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"frames": FRAMES.astype(np.float32)},
+        {"frames": FRAMES[0]},
+        {"frames": FRAMES[..., :1]},
+        {"frames": FRAMES[:0]},
+        {"frames": FRAMES[:, :2]},  # of another size than the window before it
+        {"pictures": FRAMES},
+        {"frames": np.array([{}], dtype=object)},
+    ],
+)
+def test_whole_files_that_hold_something_else_are_no_windows(
+    folder: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    np.savez_compressed(folder / "00001.npz", **arrays)
+    assert opened(folder).count == 1
+
+
+def test_a_file_of_another_kind_is_no_window(folder: Path) -> None:
+    with (folder / "00001.npz").open("wb") as file:
+        np.save(file, FRAMES)
+    assert opened(folder).count == 1
+    with (folder / "00001.npz").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (2**40, 4, 6, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+    assert opened(folder).count == 1
 
 
 def test_a_full_disk_leaves_what_is_finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,7 @@ def test_windows_follow_one_another_and_begin_where_the_codec_can_hold(
         ((2.0, 0.1, 2.0), 25, "segment 2: 0.1 seconds leave no frame at 12 per second; make it"),
         ((0.01,), 25, "segment 1: 0.01 seconds leave no frame"),
         ((2.0,), 4, "4 frames leave none after those of the clip that goes on; make 5 or more"),
+        ((3600.0,) * 9999, 25, "segment 232: the story is longer than 10,000,000 frames; tell"),
     ],
 )
 def test_what_cannot_be_cut_into_windows(
@@ -123,6 +124,14 @@ def test_what_cannot_be_cut_into_windows(
 ) -> None:
     with pytest.raises(InputError, match=said):
         plan(story(*seconds), num_frames=num_frames, fps=12.0, stride=4)
+
+
+def test_the_longest_story_is_told() -> None:
+    long = [3600.0, 3600.0, 2800.0]
+    windows = plan(story(*long), num_frames=1_000_001, fps=1000.0, stride=4)
+    assert windows[-1].start + windows[-1].frames == 10_000_000
+    with pytest.raises(InputError, match="segment 3: the story is longer"):
+        plan(story(*long[:2], 2800.01), num_frames=1_000_001, fps=1000.0, stride=4)
 
 
 def test_a_segment_that_is_too_short_is_named_by_its_line() -> None:

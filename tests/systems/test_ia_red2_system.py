@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from kinema.data.class_folder import ClassClips
 from kinema.errors import InputError
 from kinema.networks.ia_red2 import Reduced
 from kinema.noise import Noise
@@ -146,6 +148,19 @@ def test_without_a_penalty_all_is_dropped_and_with_one_what_is_needed_stays() ->
     assert careless[0] < 0.1
     assert careful[0] < 0.5
     assert careful[1]
+
+
+def test_files_are_cut_and_mirrored_as_the_recipe_of_the_policy_says(tmp_path: Path) -> None:
+    model, _ = model_of()
+    for name in ("dog", "cat"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name / "0.png")
+    recipe = replace(RECIPE, flip=0.25, crop_area=(0.5, 0.75))
+    learned, _ = policy_data(model, recipe, str(tmp_path))
+    assert isinstance(learned, ClassClips)
+    assert (learned.flip, learned.crop_area) == (0.25, (0.5, 0.75))
+    with pytest.raises(InputError, match="flip must be in"):
+        policy_data(model, replace(RECIPE, flip=1.5), str(tmp_path))
 
 
 def test_penalties_are_as_many_as_groups() -> None:

@@ -1,4 +1,4 @@
-"""Given frames of LTX-Video: where their tokens stand, what stays, and the published pipeline."""
+"""Given frames of LTX-Video: where their tokens stand, and what stays."""
 
 from __future__ import annotations
 
@@ -212,113 +212,6 @@ def test_positions_are_those_of_the_published_pipeline(preset: Any) -> None:
             expected[0, : 4 * CELLS] = torch.arange(4).repeat_interleave(CELLS) * stride[0]
         expected[0] /= 24.0
         torch.testing.assert_close(x[row], expected)
-
-
-# -- the published pipeline -----------------------------------------------------------------
-
-
-class PeerCodec(nn.Module):
-    """Our codec under the names that the published pipeline calls."""
-
-    def __init__(self, model: LTXVideo) -> None:
-        super().__init__()
-        self.codec = model.codec
-        self.dtype, self.device = torch.float32, torch.device("cpu")
-        self.temporal_compression_ratio, self.spatial_compression_ratio = model.codec.stride[:2]
-        channels = model.codec.channels
-        self.latents_mean, self.latents_std = torch.zeros(channels), torch.ones(channels)
-
-    def encode(self, x: Tensor) -> SimpleNamespace:
-        """Normalized latents; the mean and deviation above leave them as they are."""
-        return SimpleNamespace(latents=self.codec.encode(x))
-
-
-class PeerTransformer(nn.Module):
-    """Our transformer under the names that the published pipeline calls."""
-
-    def __init__(self, model: LTXVideo) -> None:
-        super().__init__()
-        self.transformer = model.transformer
-        self.dtype, self.device = torch.float32, torch.device("cpu")
-        self.config = SimpleNamespace(
-            in_channels=model.codec.channels, patch_size=1, patch_size_t=1
-        )
-
-    def cache_context(self, name: str) -> contextlib.nullcontext[None]:
-        """Nothing is cached."""
-        return contextlib.nullcontext()
-
-    def forward(self, **given: Any) -> tuple[Tensor]:
-        """The velocity at times that the pipeline counts in thousandths."""
-        text = Tokens(x=given["encoder_hidden_states"], mask=given["encoder_attention_mask"])
-        conditions = Conditions({"text": text, "positions": Grid(x=given["video_coords"])})
-        return (self.transformer(given["hidden_states"], given["timestep"] / 1000, conditions),)
-
-
-@dataclass(frozen=True)
-class Drawn(Noise):
-    """What a torch generator gives in the place of our noise, in the order of the pipeline."""
-
-    source: torch.Generator
-
-    def normal(self, shape: Any, stream: str) -> Tensor:
-        """The noise of the clip, then that of each keyframe."""
-        if stream == "x_T":
-            return torch.randn(tuple(shape), generator=self.source)
-        assert stream.startswith("keyframe"), f"the pipeline draws no {stream}"
-        return patchify(torch.randn(1, shape[2], 1, 2, 4, generator=self.source))
-
-
-@pytest.mark.parametrize("case", ["first", "weak first", "start", "last", "several"])
-def test_latents_are_those_of_the_published_pipeline(model: LTXVideo, case: str) -> None:
-    diffusers = pytest.importorskip("diffusers")
-    from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
-
-    given = {
-        "first": [(CLIP[:1], 0, 1.0)],
-        "weak first": [(CLIP[:1], 0, 0.6)],
-        "start": [(CLIP[:9], 0, 1.0)],
-        "last": [(frame(20), 16, 1.0)],
-        "several": [(CLIP[:1], 0, 1.0), (frame(9), 7, 0.7), (frame(20), 16, 1.0)],
-    }[case]
-    ours = model.latents(
-        [PROMPT],
-        noise=Drawn(0, (0,), torch.Generator().manual_seed(3)),
-        sampling=replace(model.config.sampling, guidance=1.0, perturbed=0.0),
-        negative="",
-        keyframes=[Keyframe(clip=clip, frame=at, strength=m) for clip, at, m in given],
-    )
-    pipeline = diffusers.LTXConditionPipeline(
-        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-        vae=PeerCodec(model),
-        text_encoder=None,
-        tokenizer=None,
-        transformer=PeerTransformer(model),
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    text = model.prepare([PROMPT], "", model.config.sampling).of(Tokens, "text")
-    sigmas = model.sigmas(4, 3 * CELLS, model.config.sampling.terminal)
-    conditions = []
-    for clip, at, strength in given:
-        pictures = [Image.fromarray(np.ascontiguousarray(x)) for x in clip.frames]
-        content = {"video": pictures} if len(pictures) > 1 else {"image": pictures[0]}
-        conditions.append(LTXVideoCondition(**content, frame_index=at, strength=strength))
-    theirs = pipeline(
-        conditions=conditions,
-        prompt_embeds=text.x,
-        prompt_attention_mask=text.mask,
-        height=SIZE[0],
-        width=SIZE[1],
-        num_frames=17,
-        frame_rate=12,
-        timesteps=(1000 * sigmas[:-1]).tolist(),
-        num_inference_steps=4,
-        guidance_scale=1.0,
-        image_cond_noise_scale=0.0,
-        generator=torch.Generator().manual_seed(3),
-        output_type="latent",
-    ).frames
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 # -- the main job ---------------------------------------------------------------------------

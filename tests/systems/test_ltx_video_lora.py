@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from published_files import PROMPT, small_model, told, write_single_file, write_t5
-from torch import Tensor
+from torch import Tensor, nn
 
 from kinema.cli.main import main
 from kinema.clip import Clip
+from kinema.networks.ltx_transformer import LTXTransformer, ltx_2b
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_versions import VERSIONS
 from kinema.weights import files
@@ -91,14 +92,18 @@ def test_behind_the_block_the_weights_are_the_old_ones(folder: Path, trained: Pa
         assert torch.equal(latents(model), before)
 
 
-def test_adapters_of_comfyui_are_the_same(folder: Path, trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flat", [False, True], ids=["diffusion_model.", "lora_unet_"])
+def test_adapters_of_comfyui_are_the_same(
+    folder: Path, trained: Path, tmp_path: Path, flat: bool
+) -> None:
     """The authors' names of the layers, down and up, and alpha as a tensor: here half the rank."""
     tensors = {name: value.read() for name, value in files.open_checkpoint(trained).tensors.items()}
     comfy: dict[str, Tensor] = {}
     for name, value in tensors.items():
         layer, _, side = name.removeprefix("transformer.").rpartition(".lora_")
         ours = ltx_transformer.DIFFUSERS.to_ours({f"{layer}.weight": value})
-        layer = f"diffusion_model.{next(iter(ours)).removesuffix('.weight')}"
+        layer = next(iter(ours)).removesuffix(".weight")
+        layer = f"lora_unet_{layer.replace('.', '_')}" if flat else f"diffusion_model.{layer}"
         comfy[f"{layer}.lora_{'down' if side.startswith('A') else 'up'}.weight"] = value
         comfy[f"{layer}.alpha"] = torch.tensor(1.0)
     path = tmp_path / "comfy.safetensors"
@@ -108,6 +113,14 @@ def test_adapters_of_comfyui_are_the_same(folder: Path, trained: Path, tmp_path:
     other.merge_lora(path, scale=1.0)
     for name, value in one.parts.state_dict().items():
         assert torch.equal(other.parts.state_dict()[name], value), name
+
+
+def test_every_linear_layer_has_a_name_without_dots() -> None:
+    network = LTXTransformer(ltx_2b(), device="meta")
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear):
+            flat = {f"{name.replace('.', '_')}.weight": (1, 1)}
+            assert list(ltx_transformer.KOHYA.to_ours(flat)) == [f"{name}.weight"]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from published_files import small, stir
 from torch import Tensor
 
 from kinema.clip import Clip
@@ -21,7 +22,9 @@ from kinema.config import from_dict, to_dict
 from kinema.errors import InputError
 from kinema.networks.ltx_latent_upsampler import LatentUpsampler, LatentUpsamplerConfig
 from kinema.networks.ltx_transformer import latent_positions, patchify, pixel_positions
+from kinema.networks.ltx_vae_config import v0_9_1
 from kinema.nn.sites import Site, attend
+from kinema.nn.tiles import Tiling
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.latent_filters import match_statistics, tone_map
@@ -32,9 +35,10 @@ from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_config import LTXVideoConfig, SecondPass
 from kinema.systems.ltx_video_keyframes import appended_frames
 from kinema.systems.ltx_video_passes import fitted
-from kinema.systems.ltx_video_presets import nano
+from kinema.systems.ltx_video_presets import nano, shapes, tiny
 from kinema.systems.ltx_video_sampling import guidance, noise_levels, renoise, table_rows
 from kinema.systems.ltx_video_upsamplers import enlarged
+from kinema.systems.ltx_video_versions import VERSIONS
 from kinema.worlds.shapes import Shapes
 
 PROMPT = "a small red circle moves left on a navy background"
@@ -473,3 +477,46 @@ def test_large_latents_are_pulled_in_before_they_are_decoded(model: LTXVideo) ->
     expected = model.decode(tone_map(latents, 0.6), noise=Noise(0, (0,)), sampling=own)
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(found, model.decode(latents, noise=Noise(0, (0,)), sampling=own))
+
+
+@pytest.mark.parametrize("passes", [{}, TWO], ids=["one pass", "two passes"])
+def test_a_negative_prompt_of_the_model_stands_until_another_is_given(
+    model: LTXVideo, passes: dict[str, Any]
+) -> None:
+    sampling = replace(model.config.sampling, negative="a large green star", **passes)
+    with upsampling(model):
+        own, said, none = (
+            model.latents([PROMPT], noise=Noise(0, (0,)), sampling=sampling, negative=negative)
+            for negative in (None, "a large green star", "")
+        )
+    assert torch.equal(own, said)
+    assert not torch.allclose(own, none, atol=1e-3)
+
+
+def test_published_versions_move_away_from_the_prompt_of_their_authors() -> None:
+    said = "worst quality, inconsistent motion, blurry, jittery, distorted"
+    assert {make().sampling.negative for make in VERSIONS.values()} == {said}
+    assert {make().sampling.negative for make in (shapes, tiny, nano)} == {""}
+
+
+# -- the decoder ---------------------------------------------------------------------------------
+
+
+def test_noise_maps_of_the_decoder_follow_the_seeds() -> None:
+    """Of 0.9.1, with scales that are not 0, on two equal rows."""
+    base, size = nano(), {"num_frames": 17, "height": 64, "width": 64, "decode_noise": 0.0}
+    sampling = replace(base.sampling, **size)
+    made = LTXVideo(replace(base, codec=small(v0_9_1()), sampling=sampling))
+    stir(made)
+    latents = Noise(1, (0,)).normal((1, *made.latent_shape(sampling)), "z").repeat(2, 1, 1, 1, 1)
+    both = made.decode(latents, noise=Noise(0, (3, 4)), sampling=sampling)
+    alone = made.decode(latents[1:], noise=Noise(0, (4,)), sampling=sampling)
+    torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(both[0], both[1], atol=1e-3)
+    with torch.inference_mode():
+        bare = made.codec.decode(latents, time=torch.full((2,), sampling.decode_time))
+    torch.testing.assert_close(bare[0], bare[1], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(both, bare, atol=1e-3)
+    made.codec.tiling = Tiling(frames=8, side=0)
+    parts = made.decode(latents, noise=Noise(0, (3, 4)), sampling=sampling)
+    torch.testing.assert_close(parts, both, rtol=1e-4, atol=1e-5)

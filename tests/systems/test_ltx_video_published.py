@@ -144,7 +144,8 @@ def test_noise_levels_are_those_of_the_file(tmp_path: Path) -> None:
     shapes, full = single_file_shapes(VERSIONS["0.9.0-2b"]()), told(VERSIONS["0.9.0-2b"]())
     full["scheduler"]["target_shift_terminal"] = 0.2
     write_without_values(tmp_path / "a.safetensors", shapes, full)
-    assert config_of(tmp_path / "a.safetensors", None).sampling.terminal == 0.2
+    for version in (None, "0.9.0-2b"):
+        assert config_of(tmp_path / "a.safetensors", version).sampling.terminal == 0.2
     full["scheduler"] = {"sampler": "LinearQuadratic"}
     write_without_values(tmp_path / "b.safetensors", shapes, full)
     assert config_of(tmp_path / "b.safetensors", None).sampling.schedule == "linear_quadratic"
@@ -156,10 +157,25 @@ def test_noise_levels_are_those_of_the_file(tmp_path: Path) -> None:
     write_without_values(tmp_path / "d.safetensors", shapes_13b, full_13b)
     sampling = config_of(tmp_path / "d.safetensors", None).sampling
     assert (sampling.schedule, sampling.second.schedule) == ("shifted", "shifted")
-    full["scheduler"] = {"sampler": "Constant", "shift": 3.0}
-    write_without_values(tmp_path / "c.safetensors", shapes, full)
-    with pytest.raises(InputError, match=r"has a scheduler that is not known here: .*Constant"):
-        read(tmp_path / "c.safetensors", None, None)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        {"sampler": "Constant", "shift": 3.0},
+        {"sampler": "LinearQuadratic", "shifting": "SD3", "target_shift_terminal": 0.1},
+        {"sampler": "Uniform", "shifting": "SD3", "target_shift_terminal": None},
+    ],
+)
+def test_a_version_that_is_named_stands_for_noise_levels_that_are_not_known(
+    tmp_path: Path, scheduler: dict[str, Any]
+) -> None:
+    base, path = VERSIONS["0.9.0-2b"](), tmp_path / "a.safetensors"
+    write_without_values(path, single_file_shapes(base), {**told(base), "scheduler": scheduler})
+    with pytest.raises(InputError, match=r"that is not known here: .*sampler") as error:
+        read(path, None, None)
+    assert f"name a version, as ltx_video:0.9.0-2b@{path}" in str(error.value)
+    assert config_of(path, "0.9.0-2b") == base
 
 
 # -- single files ---------------------------------------------------------------------------

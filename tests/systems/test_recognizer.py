@@ -115,6 +115,17 @@ def test_a_start_from_other_classes_keeps_the_own_ones():
         bigger.start_from(other, ("network",))
 
 
+def test_the_same_classes_may_be_called_by_other_names():
+    model, before = small(), small()
+    model.name_classes(numbered(12))
+    assert model.labels == numbered(12)
+    assert torch.equal(model.logits(pixels(1)), before.logits(pixels(1)))
+    with pytest.raises(InputError, match=r"there are 3 labels, but network\.num_classes is 12"):
+        model.name_classes(("a", "b", "c"))
+    with pytest.raises(InputError, match="'a' is there twice"):
+        model.name_classes(("a",) * 12)
+
+
 @pytest.mark.parametrize(
     ("labels", "said"),
     [(("one",), "2 classes or more"), (("a", "b", "a"), "'a' is there twice")],
@@ -221,5 +232,5 @@ def test_a_file_that_cannot_be_read_is_named_before_training(tmp_path, class_fol
 
 
 def test_a_world_that_has_no_classes_is_refused(tmp_path):
-    with pytest.raises(InputError, match="unknown world"):
+    with pytest.raises(InputError, match=r"unknown world .shapes.; .* no folder of that name"):
         run(small(), tmp_path / "run", data="shapes")

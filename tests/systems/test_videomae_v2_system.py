@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from published_files import write_without_values
 
 from kinema.config import from_dict
-from kinema.data.clips import ClipSize, split_of
+from kinema.data.clips import ClipSize, split_of, to_clip
+from kinema.data.views import ClipFile
 from kinema.errors import InputError
 from kinema.noise import Noise
 from kinema.systems.recognizer import numbered
@@ -119,23 +121,35 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_clips_without_labels_are_read_however_they_lie(folder: Path, tmp_path: Path) -> None:
-    found = unlabeled(str(folder))
+    found = unlabeled(folder)
     assert len(found.train) == 10
     assert len(found.held_out) == 1
     train_source, unseen = data(model(), PRETRAINING["nano"], str(folder))
     assert train_source((0, 1))["clips"].shape == (2, 3, 8, 32, 32)
     assert torch.equal(unseen((0,))["clips"], unseen((0,))["clips"])
-    recipe = replace(PRETRAINING["nano"], steps=2, report_every=1)
-    stage = STAGES["pretraining"]
-    named = str(folder)
-    train(model(), stage, recipe, data=named, folder=tmp_path / "run", seed=0, device="cpu")
+    pretrain(str(folder), tmp_path / "run", steps=4)
     assert [line for line in read_log(tmp_path / "run") if "held_out/loss" in line]
 
 
-def test_a_clip_that_cannot_be_read_is_named_before_training(folder: Path) -> None:
+def pretrain(named: str, run: Path, *, steps: int) -> None:
+    recipe = replace(PRETRAINING["nano"], steps=steps)
+    stage = STAGES["pretraining"]
+    train(model(), stage, recipe, data=named, folder=run, seed=0, device="cpu")
+
+
+def test_a_clip_that_cannot_be_read_is_named_before_training(folder: Path, tmp_path: Path) -> None:
     (folder / "broken.mp4").write_bytes(b"no clip")
     with pytest.raises(InputError, match=r"broken\.mp4"):
-        STAGES["pretraining"].read(model(), PRETRAINING["nano"], str(folder))
+        pretrain(str(folder), tmp_path / "run", steps=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_pretraining_goes_on_with_the_same_files_only(folder: Path, tmp_path: Path) -> None:
+    pretrain(str(folder), tmp_path / "run", steps=2)
+    assert len((tmp_path / "run" / "files.txt").read_text().splitlines()) == 11
+    (folder / "2.mp4").unlink()
+    with pytest.raises(InputError, match="holds other files since the run"):
+        pretrain(str(folder), tmp_path / "run", steps=4)
 
 
 def test_the_classifier_goes_on_from_what_is_pre_trained(tmp_path: Path) -> None:
@@ -164,6 +178,23 @@ def test_what_is_seen_is_the_clip_and_what_is_hidden_is_gray() -> None:
     torch.testing.assert_close(seen[shown], PIXELS[shown], rtol=0, atol=1e-5)
     torch.testing.assert_close(restored[shown], PIXELS[shown], rtol=0, atol=1e-5)
     assert not torch.equal(restored[~shown], seen[~shown])
+
+
+@pytest.mark.parametrize(
+    ("stride", "length", "fps"), [(None, 40, 4.8), (None, 4, 24.0), (4, 40, 6.0), (4, 9, 6.0)]
+)
+def test_what_is_made_good_is_shown_at_the_speed_of_the_file(
+    stride: int | None, length: int, fps: float, tmp_path: Path
+) -> None:
+    size = ClipSize(num_frames=length, height=40, width=48, fps=24.0)
+    split_of("shapes", "train", size).sample(0).clip.write(tmp_path / "clip.mp4")
+    whole, file = model(), ClipFile.given(tmp_path / "clip.mp4")
+    whole.config = replace(whole.config, views=replace(whole.config.views, stride=stride, clips=3))
+    made = whole.run({"clip": file}, 0, "reconstruct")
+    assert {made[name].fps for name in ("seen", "restored")} == {fps}
+    with torch.no_grad():
+        seen = whole.reconstructed(whole.views(file)[1:2], Noise(0, (0,)))[0]
+    assert np.array_equal(made["seen"].frames, to_clip(seen[0], fps).frames)
 
 
 def test_hidden_pixels_do_not_reach_the_network() -> None:

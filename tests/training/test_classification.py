@@ -102,9 +102,14 @@ def test_patterns_that_make_no_sense_are_named(frozen, said):
 
 
 def test_rates_fall_from_the_head_to_the_embedding():
-    assert depth_rates(Network(), 1.0) == {}
-    rates = depth_rates(Network(), 0.5)
-    found = {name.removesuffix(".weight"): rates[name] for name in rates if "weight" in name}
+    network = nn.ModuleDict({"network": Network()})
+    assert depth_rates(network, 1.0) == {}
+    rates = depth_rates(network, 0.5)
+    found = {
+        name.removeprefix("network.").removesuffix(".weight"): rates[name]
+        for name in rates
+        if "weight" in name
+    }
     assert found == {
         "embed": 0.0625,
         "blocks.0": 0.125,
@@ -113,6 +118,27 @@ def test_rates_fall_from_the_head_to_the_embedding():
         "head": 1.0,
     }
     assert made(layer_decay=0.5).rates["networks.network.embed.bias"] == 0.0625
+
+
+def test_rates_fall_through_all_networks_a_clip_passes():
+    first, second = Network(), Network()
+    second.late = nn.Parameter(torch.zeros(1))
+    second.BEHIND_BLOCKS = ("late",)
+    rates = depth_rates(nn.ModuleDict({"first": first, "network": second}), 0.5)
+    depths = {name: -math.log2(rate) for name, rate in rates.items() if "bias" not in name}
+    assert depths == {
+        "first.embed.weight": 7,
+        "first.blocks.0.weight": 6,
+        "first.blocks.1.weight": 5,
+        "first.blocks.2.weight": 4,
+        "first.head.weight": 4,
+        "network.late": 0,
+        "network.embed.weight": 4,
+        "network.blocks.0.weight": 3,
+        "network.blocks.1.weight": 2,
+        "network.blocks.2.weight": 1,
+        "network.head.weight": 0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,13 @@ def test_a_stage_reads_its_world_with_options() -> None:
         stage.read(model, recipe, "shapes:levle=2")
     with pytest.raises(InputError, match="unknown world 'songs:level=2'"):
         stage.read(model, recipe, "songs:level=2")
+
+
+def test_a_name_that_is_no_world_may_be_meant_for_a_folder(tmp_path) -> None:
+    model = fresh()
+    stage, recipe = type(model).STAGES["codec"], recipe_of("codec")
+    with pytest.raises(InputError, match=r"\(there is no folder of that name\)"):
+        stage.read(model, recipe, str(tmp_path / "clips"))
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(InputError, match="there is nothing to read in the folder of that name"):
+        stage.read(model, recipe, str(tmp_path / "clips"))

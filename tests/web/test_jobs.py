@@ -6,6 +6,8 @@ import json
 import math
 import shlex
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -18,6 +20,7 @@ from PIL import Image
 from kinema.cli.main import main
 from kinema.clip import Clip
 from kinema.errors import InputError
+from kinema.media import Mp4Writer
 from kinema.metrics.definitions import DEFINITIONS
 from kinema.web import jobs
 from kinema.web.examples import PROMPTS, STORY, examples
@@ -26,6 +29,20 @@ from kinema.web.scoring import SCORES
 from kinema.web.studio import Studio
 
 PROMPT = "a small red circle moves left on a navy background"
+MOUNT = 'mount -t tmpfs -o size=64k none "$0" && exec "$@"'
+UNPACK = """
+import sys, time
+from pathlib import Path
+from kinema.web.limits import Limits
+from kinema.web.uploads import Uploads
+from kinema.web.worker import Worker
+disk, path = map(Path, sys.argv[1:])
+uploads = Uploads(disk, Limits())
+ticket = Worker(Limits()).submit("me", lambda ticket: uploads.unpack([path], disk / "clips"))
+while not ticket.finished:
+    time.sleep(0.01)
+print(ticket.error)
+"""
 VALUES = {
     "prompt": PROMPT,
     "negative": "",
@@ -116,18 +133,38 @@ def test_a_clip_that_was_sent_goes_on(studio, tmp_path):
     assert Path(run.facts["extend_file"]).name == "given.mp4"
 
 
-def test_a_story_lasts_as_long_as_its_scenes_and_can_be_told_again(studio):
-    lines = f"{PROMPT} | 1\n\n a large green square moves up on a white background|0.5\n"
+def test_a_story_is_that_of_the_command_line(studio, tmp_path):
+    up = "a large green square moves up on a white background"
+    lines = f"\ufeff{PROMPT}\n\n# {PROMPT}\n {up}|0.5\n"
     run = made(jobs.story(studio, "me", lines=lines, seed=5, steps=2, guidance=2))
-    shown = Clip.read(run.clip)
-    assert shown.num_frames == round(1.5 * shown.fps)
-    facts = run.facts
-    assert [scene["seconds"] for scene in facts["story"]] == [1.0, 0.5]
+    files = ["clip.drift.png", "clip.json", "clip.mp4", "clip.png", "story.txt"]
+    assert sorted(path.name for path in run.record.parent.iterdir()) == files
+    shown, facts = Clip.read(run.clip), run.facts
+    assert shown.num_frames == round(2.5 * shown.fps)
+    assert [seconds for _, seconds in facts["story"]] == [2.0, 0.5]
     assert facts["seed"] == 5
-    again = made(jobs.story(studio, "me", lines=lines, seed=5, steps=2, guidance=2))
-    assert again.clip.read_bytes() == run.clip.read_bytes()
-    other = made(jobs.story(studio, "me", lines=lines, seed=6, steps=2, guidance=2))
-    assert other.clip.read_bytes() != run.clip.read_bytes()
+    assert len(facts["seams"]) == len(facts["windows"]) - 1 > 0
+    again = tmp_path / "again.mp4"
+    assert main([*shlex.split(facts["command"])[1:], "-o", str(again)]) == 0
+    for ending in (".mp4", ".png", ".drift.png"):
+        assert again.with_suffix(ending).read_bytes() == run.clip.with_suffix(ending).read_bytes()
+    assert json.loads(again.with_suffix(".json").read_text())["story"] == facts["story"]
+
+
+def test_a_story_tells_where_it_is_and_can_be_canceled(studio):
+    values = {"lines": f"{PROMPT} | 2\n{PROMPT} | 1", "seed": 0, "steps": 100, "guidance": 2}
+    running = jobs.story(studio, "me", **values)
+    told = {}
+    while running.share < 0.7:
+        told[running.doing] = running.share
+        assert not running.finished, running.error
+        time.sleep(0.005)
+    assert studio.worker.cancel("me") == 1
+    assert ended(running).state == "canceled"
+    assert f"{PROMPT} (from second 0.0)" in told
+    assert len(told) > 2
+    assert [*told.values()] == sorted(told.values())
+    assert not any(studio.history.folder.iterdir())
 
 
 def test_scores_are_those_of_the_command_line(studio, tmp_path):
@@ -177,9 +214,10 @@ def test_the_page_offers_the_scores_that_need_no_weights():
 def test_the_examples_are_what_the_shipped_model_can_read(tmp_path):
     shown = examples(tmp_path)
     assert all(path.is_file() for path in (shown.picture, *shown.real, *shown.generated))
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")}
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    assert {path.suffix for path in written} == {".mp4", ".png"}
     assert examples(tmp_path) == shown
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mp4")} == written
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == written
     studio = Studio(tmp_path / "page", "ltx_video:shapes", Limits())
     try:
         prompts = [*PROMPTS, shown.prompt, *(line.split("|")[0] for line in STORY.splitlines())]
@@ -245,7 +283,9 @@ def test_hostile_values_are_refused_in_a_line(studio, name, value, said):
         ("| 2", "the prompt is empty"),
         ("red circle | 19\nred circle | 19", "the story lasts 38 seconds"),
         ("red circle\n" * 9, "9 segments are too many"),
-        ("red circle\nxyzzy", "knows no word"),
+        ("red circle\n\nxyzzy", "line 3: this model knows no word"),
+        ("# red circle", "the story is empty"),
+        ("red circle | 0.5", "the story tells 6 frames; tell 10 or more"),
     ],
 )
 def test_stories_that_cannot_be_told_are_refused(studio, lines, said):
@@ -299,7 +339,10 @@ def zipped(path, entries):
 def test_zip_files_cannot_reach_out_or_swell(studio, tmp_path):
     clip = clips(tmp_path / "x", 1)[0].read_bytes()
     cases = {
-        "two clips are named passwd.mp4": [("../../passwd.mp4", clip), ("/etc/passwd.mp4", clip)],
+        "'../../a.mp4', a path that leads out of it": [("../../a.mp4", clip)],
+        "'/etc/a.mp4', a path that leads out of it": [("/etc/a.mp4", clip)],
+        "'..\\\\a.mp4', a path that leads out of it": [("..\\a.mp4", clip)],
+        "two clips are named a.mp4": [("x/a.mp4", clip), ("y/a.mp4", clip)],
         "hold more than 0 MB": [("bomb.mp4", bytes(40_000_000))],
         "over 1000 files": [(f"{n}.mp4", b"") for n in range(1001)],
         "run.sh is no clip": [("run.sh", b"true")],
@@ -321,18 +364,59 @@ def test_zip_files_cannot_reach_out_or_swell(studio, tmp_path):
         )
         assert ticket.state == "failed"
         assert said in ticket.error, ticket.error
-    (studio.uploads.folder / "cut.zip").write_bytes(path.read_bytes()[:500])
-    broken = jobs.score(
-        studio,
-        "me",
-        generated=[str(studio.uploads.folder / "cut.zip")],
-        real=None,
-        scores=["dynamic-degree"],
-        num_frames=12,
-    )
-    assert "broken or locked" in ended(broken).error
     assert not any(studio.history.folder.iterdir())
-    assert sorted(path.name for path in tmp_path.rglob("passwd*")) == []
+    assert [*tmp_path.rglob("a.mp4")] == []
+
+
+def test_zip_files_that_cannot_be_read_are_refused(studio, tmp_path):
+    clip = clips(tmp_path / "x", 1)[0].read_bytes()
+    whole = zipped(tmp_path / "whole.zip", [("\u00e9.mp4", clip)]).read_bytes()
+    table = whole.index(b"PK\x01\x02")  # its entries have flags at 8, the kind of packing at 10
+    spoilt = {
+        "cut": whole[:500],
+        "no-text": whole.replace("\u00e9".encode(), b"\xff\xff"),
+        "locked": whole[: table + 8] + bytes([whole[table + 8] | 1]) + whole[table + 9 :],
+        "packed-otherwise": whole[: table + 10] + b"\x63" + whole[table + 11 :],
+        "changed": whole[: table // 2] + bytes(9) + whole[table // 2 + 9 :],
+    }
+    for number, (name, content) in enumerate(spoilt.items()):
+        (studio.uploads.folder / f"{name}.zip").write_bytes(content)
+        ticket = jobs.score(
+            studio,
+            f"person {number}",
+            generated=[str(studio.uploads.folder / f"{name}.zip")],
+            real=None,
+            scores=["dynamic-degree"],
+            num_frames=12,
+        )
+        said = f"{name}.zip is a broken or locked zip file; pack it anew"
+        assert ended(ticket).error == said
+
+
+def test_a_full_disk_is_told(tmp_path):
+    disk, path = tmp_path / "disk", zipped(tmp_path / "heavy.zip", [("a.mp4", bytes(200_000))])
+    disk.mkdir()
+    mounted = ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, str(disk)]
+    if not shutil.which("unshare") or subprocess.run([*mounted, "true"], check=False).returncode:
+        pytest.skip("this system lets nobody mount a disk")
+    command = [*mounted, sys.executable, "-c", UNPACK, str(disk), str(path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("the page's disk is full; make room\n", "")
+
+
+def test_clips_that_are_too_large_to_score_are_refused(studio):
+    path = studio.uploads.folder / "black.mp4"
+    with Mp4Writer(
+        path, fps=8.0, height=2048, width=2048, sound=None, crf=30, overwrite=False
+    ) as file:
+        for _ in range(2):  # the others would not be looked at
+            file.add(np.zeros((2048, 2048, 3), np.uint8))
+    assert path.stat().st_size < studio.limits.file_bytes
+    ticket = jobs.score(
+        studio, "me", generated=[str(path)], real=None, scores=["drift"], num_frames=64
+    )
+    said = "64 frames of 2048x2048 are too much at once; take fewer frames or smaller clips"
+    assert ended(ticket).error == said
 
 
 @pytest.mark.parametrize(

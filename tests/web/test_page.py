@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -37,16 +38,17 @@ class Page:
         """Another person."""
         return Client(self.url, verbose=False, download_files=False)
 
-    def call(self, name: str, data: object) -> httpx.Response:
-        """What comes back at once when a program calls."""
-        body = json.dumps({"data": data}).encode()  # which escapes what is no text
+    def call(self, name: str, data: object, session: str | None = None) -> httpx.Response:
+        """What comes back at once when a program calls, by the name that it gives itself."""
+        values = {"data": data, "session_hash": session}
+        body = json.dumps(values).encode()  # which escapes what is no text
         kind = {"content-type": "application/json"}
         url = f"{self.url}/gradio_api/call/{name}"
         return httpx.post(url, content=body, headers=kind, timeout=60)
 
-    def answer(self, name: str, data: object) -> str:
+    def answer(self, name: str, data: object, session: str | None = None) -> str:
         """The whole answer to a call of a program."""
-        begun = self.call(name, data)
+        begun = self.call(name, data, session)
         assert begun.status_code == 200, begun.text
         event = begun.json()["event_id"]
         return httpx.get(f"{self.url}/gradio_api/call/{name}/{event}", timeout=60).text
@@ -56,21 +58,28 @@ class Page:
         return httpx.get(f"{self.url}/gradio_api/file={path}")
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Page]:
-    """A page that all tests here use, with small limits."""
+@contextlib.contextmanager
+def serving(folder: Path, model: Path, limits: Limits) -> Iterator[Page]:
+    """An open page of a new studio."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):  # the page sets both
             patch.setenv(name, "")
-        limits = Limits(file_bytes=300_000, per_minute=100, steps=100_000)
-        studio = Studio(tmp_path_factory.mktemp("served") / "page", str(model), limits)
+        studio = Studio(folder, str(model), limits)
         blocks, url = open_page(studio, "127.0.0.1", port)
         yield Page(url, studio)
         studio.close()
         blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Page]:
+    """A page that almost all tests here use, with small limits."""
+    limits = Limits(file_bytes=300_000, per_minute=100, per_address=1000, steps=100_000)
+    with serving(tmp_path_factory.mktemp("served") / "page", model, limits) as page:
+        yield page
 
 
 def test_a_program_makes_a_clip_and_finds_it_in_the_history(opened: Page) -> None:
@@ -139,7 +148,7 @@ def test_what_was_passed_over_is_told(opened: Page) -> None:
     assert "Done" in answer
     assert "ignored: xyzzy" in answer
     assert "<b>" not in answer.replace('{"prompt"', "").split('"command"')[0]
-    told = opened.answer("story", [f"{PROMPT} plugh | 0.5", 0, 2, 2])
+    told = opened.answer("story", [f"{PROMPT} plugh | 1", 0, 2, 2])
     assert "ignored: plugh" in told
 
 
@@ -198,6 +207,18 @@ def test_nothing_is_sent_into_a_full_folder(opened: Page) -> None:
         assert (refused.status_code, "delete old runs" in refused.text) == (507, True)
     finally:
         opened.studio.limits = full
+
+
+def test_a_new_name_for_each_call_does_not_evade_the_rate(tmp_path: Path, model: Path) -> None:
+    with serving(tmp_path / "page", model, Limits(per_minute=2, per_address=4)) as page:
+        told = [page.answer("generate", VALUES, name) for name in ("a b", "a b", "a b", "c", "d")]
+        assert ["Done" in answer for answer in told] == [True, True, False, True, True]
+        assert "you started 2 runs within a minute" in told[2]
+        for name in ("e", "a b", None):
+            refused = page.answer("generate", VALUES, name)
+            assert "Done" not in refused
+            assert "started" in refused
+        assert "people at your address started 4 runs within a minute" in refused
 
 
 def test_ten_people_at_once_are_served(opened: Page) -> None:

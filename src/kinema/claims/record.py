@@ -15,7 +15,7 @@ from kinema.claims.claim import ROOM, Claim, Cost, Measured
 from kinema.claims.modules import changed
 from kinema.claims.verdict import Outcome
 from kinema.errors import InputError
-from kinema.files import write_text
+from kinema.files import parse_json, write_text
 
 RECORDS = ROOM / "records"
 RECORD = "record.json"  # in the folder of a claim's runs
@@ -91,7 +91,7 @@ def read_record(path: Path) -> Record:
         InputError: it cannot be read, or is none.
     """
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"), str(path))
         claim = {**values["claim"], "invented": tuple(values["claim"]["invented"])}
         arms = {
             name: ArmRecord(cost=Cost(**arm["cost"]), measured=tuple(arm["measured"]))

@@ -26,7 +26,7 @@ from kinema.claims.modules import digests
 from kinema.claims.record import RECORD, ArmRecord, Record
 from kinema.claims.verdict import verdict
 from kinema.errors import InputError
-from kinema.files import check_writable, write_text
+from kinema.files import check_writable, parse_json, write_text
 
 LOGGER = logging.getLogger(__name__)
 VERSIONS = ("kinema", "torch")
@@ -151,10 +151,11 @@ def read_result(path: Path, modules: Mapping[str, str]) -> Result:
         InputError: it is damaged, or was measured before a module changed.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        result = Result(float(values["seconds"]), dict(values["measured"]))
+        values = parse_json(path.read_text(encoding="utf-8"), str(path))
+        measured = {name: float(value) for name, value in values["measured"].items()}
+        result = Result(float(values["seconds"]), measured)
         old = dict(values["modules"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is damaged; remove it and run the claim again") from error
     for name in {*old, *modules}:
         if old.get(name) != modules.get(name):

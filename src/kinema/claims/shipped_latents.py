@@ -15,7 +15,7 @@ from kinema.data.latents import in_batches
 from kinema.systems import load
 from kinema.systems.ltx_video import LTXVideo
 
-MODEL, WORLD = "ltx_video:shapes", "shapes"
+MODEL, WORLD = "ltx_video:shapes", "shapes:level=2"
 AT_ONCE = 32  # clips that are encoded together
 
 

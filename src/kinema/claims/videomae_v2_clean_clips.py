@@ -78,7 +78,7 @@ class Scale:
 FULL = Scale(
     clips=768,
     labeled=4096,
-    held_out=512,
+    held_out=1024,
     pretraining=1200,
     steps=350,
     batch_size=32,
@@ -121,7 +121,7 @@ def junk(clips: Tensor) -> Tensor:
 
 def pretraining(scale: Scale) -> MaskedRecipe:
     """That of the preset tiny."""
-    return replace(PRETRAIN_TINY, steps=scale.pretraining, batch_size=scale.batch_size, warmup=100)
+    return replace(PRETRAIN_TINY, steps=scale.pretraining, batch_size=scale.batch_size)
 
 
 def finetuning(scale: Scale) -> ClassifierRecipe:
@@ -136,10 +136,15 @@ def learner(stage: str, model: VideoMAEV2, scale: Scale) -> Objective:
 
 
 def run(name: str, scale: Scale, seed: int) -> Measured:
-    """Pre-trains on the pool of an arm, then fine-tunes; what it then knows of held-out clips."""
+    """Pre-trains on the pool of an arm, then fine-tunes; what it then knows."""
+    return learned(pool(name, scale), scale, seed)
+
+
+def learned(unlabeled: InMemory, scale: Scale, seed: int) -> Measured:
+    """What a network knows of held-out clips, pre-trained on these and then fine-tuned."""
     model = made(seed)
     first = learner("pretraining", model, scale)
-    train(first, pool(name, scale), pretraining(scale), seed=seed)
+    train(first, unlabeled, pretraining(scale), seed=seed)
     error = unseen(first, scale)["loss"]
     second = learner("classifier", model, scale)
     labeled = drawn(scale, "train", LABELED, scale.labeled)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from kinema.cli.run import configure, name_classes
 from kinema.cli.terminal import invocation
 from kinema.errors import InputError, unknown
 
@@ -50,6 +51,7 @@ def judge(
     system: str | None,
     root: Path | None,
     labels: Path | None,
+    settings: Sequence[str],
     cache: Path,
     seed: int,
     device: str,
@@ -72,7 +74,7 @@ def judge(
     from kinema.metrics.passport import as_json
 
     entries = listed(places[0], root)
-    judged = loaded(system, labels, device=device, threads=threads)
+    judged = loaded(system, labels, settings, device=device, threads=threads)
     done = 0
     with progress(len(entries), "score", "clips") as advance:
 
@@ -127,24 +129,31 @@ def listed(place: Path, root: Path | None) -> list[Annotated]:
     return list(read_annotations(place, root))
 
 
-def loaded(system: str, labels: Path | None, *, device: str, threads: int | None) -> Judged:
+def loaded(
+    system: str,
+    labels: Path | None,
+    settings: Sequence[str],
+    *,
+    device: str,
+    threads: int | None,
+) -> Judged:
     """The recognizer of a name.
 
     Args:
         system: name:tag or name@file.
         labels: file with the names of its classes, where the model has none of its own.
+        settings: changes of its configuration, as of its views.
         device, threads: as the options say.
 
     Raises:
-        InputError: there is none, or the names are not as many as its classes.
+        InputError: there is none, or the names or the settings do not fit it.
     """
     from kinema import registry
     from kinema.cli.machine import load_model
     from kinema.config import to_json
-    from kinema.data.annotations import read_labels
     from kinema.data.views import ClipFile
     from kinema.metrics.accuracy import Judged
-    from kinema.systems.recognizer import Recognizer, check_labels
+    from kinema.systems.recognizer import Recognizer
     from kinema.weights.digest import digest
 
     name = system.partition("@")[0].partition(":")[0]
@@ -152,10 +161,8 @@ def loaded(system: str, labels: Path | None, *, device: str, threads: int | None
         known = [n for n in registry.cards() if issubclass(registry.system_class(n), Recognizer)]
         raise unknown("recognizer", name, known)
     model = load_model(system, device=device, dtype="float32", threads=threads)
-    names = model.labels if labels is None else read_labels(labels)
-    check_labels(names)
-    if len(names) != len(model.labels):
-        raise InputError(f"{labels} names {len(names)} classes, the model has {len(model.labels)}")
+    configure(model, settings)
+    name_classes(model, labels)
     views = model.config.views
     return Judged(
         name=name,
@@ -163,6 +170,6 @@ def loaded(system: str, labels: Path | None, *, device: str, threads: int | None
         views=to_json(views),
         num_frames=views.num_frames,
         size=views.size,
-        labels=names,
+        labels=model.labels,
         probabilities=lambda path: model.probabilities(ClipFile.given(path)),
     )

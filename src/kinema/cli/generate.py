@@ -86,7 +86,7 @@ def generate(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="how closely to follow the prompt; 1 is none")
     ] = None,
-    negative: Annotated[str, typer.Option("--negative", help="what to move away from")] = "",
+    negative: options.Negative = None,
     upsampler: options.Upsamplers = None,
     tile: options.Tile = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="clips that are made at once")] = 1,
@@ -249,7 +249,7 @@ def changed(
 
 
 def requested(
-    prompt: str | None, prompts: Path | None, *, negative: str, seed: int
+    prompt: str | None, prompts: Path | None, *, negative: str | None, seed: int
 ) -> list[Request]:
     """What was asked for, on the command line or in a file.
 
@@ -298,8 +298,9 @@ def items_of(
     for number, request in enumerate(requests):
         if request.broken:
             continue
+        negative = maker.model.negative(request.negative, maker.sampling)
         try:
-            words = maker.unknown_words(request.prompt, request.negative)
+            words = maker.unknown_words(request.prompt, negative)
         except InputError as error:
             if not request.place:
                 raise
@@ -309,11 +310,11 @@ def items_of(
             report_unknown(request.place, words)
         for i in range(count):
             seed = request.seed + i
-            name = clip_name(number * count + i, request.prompt, request.negative, seed)
+            name = clip_name(number * count + i, request.prompt, negative, seed)
             items.append(
                 Item(
                     prompt=request.prompt,
-                    negative=request.negative,
+                    negative=negative,
                     seed=seed,
                     path=place / name if several else place,
                     unknown_words=words,

@@ -30,6 +30,10 @@ Strength = Annotated[
     float | None,
     typer.Option("--strength", metavar="S", help="how much of --video becomes new, above 0 to 1"),
 ]
+Negative = Annotated[
+    str | None,
+    typer.Option("--negative", help="what to move away from; if left out, as the model has it"),
+]
 Upsamplers = Annotated[
     list[Path] | None,
     typer.Option(

@@ -41,6 +41,7 @@ from kinema.errors import InputError, unknown
 # typer carries its own copy of click, under a name that has changed between its versions.
 UsageError: Any = typer.BadParameter.__base__
 WRONG_INPUT = 2
+NO_MEMORY = ("allocate memory", "out of memory")  # in what torch says then
 SIGNALED = 128
 
 
@@ -130,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What is left in the buffer has no reader; Python would complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNALED + signal.SIGPIPE
-    except (InputError, UsageError, OSError) as error:
+    except Exception as error:
+        if not isinstance(error, (InputError, UsageError, OSError)) and not lacks_memory(error):
+            raise
         if state.debug:
             traceback.print_exc()
         say(f"kinema: error: {one_line(error)}")
@@ -159,6 +162,12 @@ def signals_raise() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether numpy or torch got no memory for what it was to make."""
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    return said or isinstance(error, MemoryError)
+
+
 def one_line(error: Any) -> str:
     """What an error says, as one line that names the file or value."""
     if isinstance(error, OSError):
@@ -168,6 +177,8 @@ def one_line(error: Any) -> str:
         said = str(unknown("option", error.option_name, options))
     elif isinstance(error, UsageError):
         said = error.format_message()
+    elif lacks_memory(error):
+        said = "it needs more than this machine's memory; ask for less, or see `kinema plan`"
     else:
         said = str(error)
     return " ".join(said.split())

@@ -12,7 +12,7 @@ from typing import Any
 from kinema.cli.terminal import slug
 from kinema.clip import Clip
 from kinema.errors import InputError
-from kinema.files import atomic, check_writable
+from kinema.files import atomic, check_writable, parse_json
 from kinema.media import write_contact_sheet
 
 RECORD, SHEET = ".json", ".png"
@@ -68,7 +68,7 @@ def is_finished(path: Path, settings: Mapping[str, Any]) -> bool:
             raise InputError(f"{path} exists and nothing tells how it was made; {mend}")
         return False
     try:
-        old = _flat(json.loads(record.read_text(encoding="utf-8")))
+        old = _flat(parse_json(record.read_text(encoding="utf-8"), str(record)))
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{record} exists and is no record of ours; {mend}") from None
     for name, value in _flat(settings).items():

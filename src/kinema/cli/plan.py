@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from kinema.cli.planned import Planned, Way
     from kinema.planning.hardware import Hardware
     from kinema.planning.plan import Plan
+
+    Plans = list[tuple[Hardware, Plan]]
+    Mends = dict[str, dict[str, Any] | None]
 
 RECIPE = "recipe."
 UNITS = dict(zip(("", "k", "M", "G", "T", "P", "E", "Z", "Y"), (1e3**n for n in range(9))))
@@ -68,29 +72,32 @@ def plan(
     rest = [setting for setting in settings or [] if setting not in ours]
     planned = Planned(system, preset=preset, settings=rest, dtype=dtype_of(dtype))
     machines = [machine(name, recalibrate) for name in hardware or [HERE]]
+    mends: Mends = {}
     if stage is None:
         if ours:
             raise InputError(f"--set {ours[0]} changes a training; name its --stage too")
         way = Way(planned.dtype, tile, sampling_of(planned, size, frames, steps))
-        made = planned.generation(way)
-        mends = {here.name: mended(planned, way, here) for here in machines if not made.fits(here)}
+        plans = [(here, planned.generation(way, here.device)) for here in machines]
+        mends = {h.name: mended(planned, way, h) for h, made in plans if not made.fits(h)}
     else:
         if size or frames or tile is not None:
             raise InputError("--size, --frames and --tile are of clips; a stage takes --set")
-        made, mends = training(planned, stage, ours, steps), {}
-    described = {"system": planned.name, "stage": stage, **as_data(made, machines, mends)}
+        make = functools.cache(functools.partial(training, planned, stage, ours, steps))
+        plans = [(here, make(here.device)) for here in machines]
+    described = {"system": planned.name, "stage": stage, **as_data(plans, mends)}
     if as_json:
         print(json.dumps(described, indent=2))
     else:
-        show(made, machines, mends)
+        show(plans, mends)
 
 
 def machine(name: str, anew: bool) -> Hardware:
     """Hardware by name; this machine is measured if it was not yet, or anew."""
+    from kinema.nn.attention import attention
     from kinema.planning.calibration import this_machine
     from kinema.planning.hardware import HERE, card
 
-    return this_machine(anew=anew) if name == HERE else card(name)
+    return this_machine(anew=anew, attention=attention) if name == HERE else card(name)
 
 
 def sampling_of(planned: Planned, size: str | None, frames: int | None, steps: int | None) -> Any:
@@ -106,8 +113,10 @@ def sampling_of(planned: Planned, size: str | None, frames: int | None, steps: i
     return replace(sampling, **{name: value for name, value in given.items() if value is not None})
 
 
-def training(planned: Planned, name: str, settings: list[str], steps: int | None) -> Plan:
-    """The plan of a stage, with its recipe as it was changed.
+def training(
+    planned: Planned, name: str, settings: list[str], steps: int | None, device: str
+) -> Plan:
+    """The plan of a stage on a type of device, with its recipe as it was changed.
 
     Raises:
         InputError: there is no such stage, preset or setting.
@@ -122,7 +131,7 @@ def training(planned: Planned, name: str, settings: list[str], steps: int | None
         raise unknown(f"preset with a recipe of {name}", planned.preset, recipes)
     changes = [setting.removeprefix(RECIPE) for setting in settings]
     changes += [f"steps={steps}"] if steps is not None else []
-    return planned.training(stages[name], override(recipes[planned.preset], changes))
+    return planned.training(stages[name], override(recipes[planned.preset], changes), device)
 
 
 def mended(planned: Planned, way: Way, here: Hardware) -> dict[str, Any] | None:
@@ -133,11 +142,12 @@ def mended(planned: Planned, way: Way, here: Hardware) -> dict[str, Any] | None:
     return None if found is None else {"options": found[0], "peak": found[1]}
 
 
-def as_data(made: Plan, machines: list[Hardware], mends: dict[str, Any]) -> dict[str, Any]:
-    """A plan as JSON."""
+def as_data(plans: Plans, mends: Mends) -> dict[str, Any]:
+    """Plans as JSON; what is told once is that of the first machine."""
+    first = plans[0][1]
     return {
-        "steps": made.steps,
-        "parameters": made.parameters,
+        "steps": first.steps,
+        "parameters": first.parameters,
         "works": [
             {
                 "name": work.name,
@@ -145,11 +155,13 @@ def as_data(made: Plan, machines: list[Hardware], mends: dict[str, Any]) -> dict
                 "calls": work.calls,
                 "flops": work.flops,
                 "activations": work.activations,
-                "seconds": {here.name: here.seconds(work.operations) for here in machines},
+                "seconds": {
+                    here.name: here.seconds(made.works[row].operations) for here, made in plans
+                },
             }
-            for work in made.works
+            for row, work in enumerate(first.works)
         ],
-        "memory": dict(made.memory),
+        "memory": dict(first.memory),
         "hardware": [
             {
                 "name": here.name,
@@ -162,42 +174,43 @@ def as_data(made: Plan, machines: list[Hardware], mends: dict[str, Any]) -> dict
                 "seconds_per_step": made.step_seconds(here),
                 "seconds": made.seconds(here),
             }
-            for here in machines
+            for here, made in plans
         ],
     }
 
 
-def show(made: Plan, machines: list[Hardware], mends: dict[str, Any]) -> None:
-    """Prints the table, and a line for each machine."""
+def show(plans: Plans, mends: Mends) -> None:
+    """Prints the table, and a line for each machine; what is told once is that of the first."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("", "parameters", "calls", "FLOP", "activations", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for here in machines:
+    for here, _ in plans:
         table.add_column(here.name, justify="right")
-    for work in made.works:
+    first = plans[0][1]
+    for row, work in enumerate(first.works):
         table.add_row(
             work.name or "the rest",
             number(work.parameters) if work.parameters else "--",
             number(work.calls).strip() if work.calls else "--",
             number(work.flops) if work.flops else "--",
             f"{number(work.activations)}B" if work.activations else "--",
-            *(duration(here.seconds(work.operations)) for here in machines),
+            *(duration(here.seconds(made.works[row].operations)) for here, made in plans),
         )
     table.add_row(
         "in all",
-        number(made.parameters),
+        number(first.parameters),
         "",
-        number(sum(work.flops for work in made.works)),
-        f"{number(made.memory['activations'])}B",
-        *(duration(made.seconds(here)) for here in machines),
+        number(sum(work.flops for work in first.works)),
+        f"{number(first.memory['activations'])}B",
+        *(duration(made.seconds(here)) for here, made in plans),
     )
-    Console(width=max(80, 70 + 12 * len(machines)), highlight=False).print(table)
-    held = ", ".join(f"{name} {number(size)}B" for name, size in made.memory.items())
+    Console(width=max(80, 70 + 12 * len(plans)), highlight=False).print(table)
+    held = ", ".join(f"{name} {number(size)}B" for name, size in first.memory.items())
     print(f"memory at the peak: {held}")
-    for here in machines:
+    for here, made in plans:
         print(told(made, here, mends.get(here.name)))
 
 

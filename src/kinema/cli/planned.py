@@ -26,6 +26,7 @@ from kinema.planning.autocast import Autocast
 from kinema.planning.hardware import Hardware
 from kinema.planning.plan import Plan, Work, of_generation, times
 from kinema.planning.rehearsal import REST, Rehearsal
+from kinema.planning.stand_in import standing_for
 from kinema.processes.steps import Step, watching
 from kinema.systems.published import opened
 from kinema.systems.text_to_video import EXAMPLE, TextToVideo
@@ -101,9 +102,8 @@ class Planned:
         alike = (n for n, p in self.kind.PRESETS.items() if sizes(p()) == sizes(config))
         return next(alike, self.name)
 
-    @functools.cache  # noqa: B019 - a plan is made once in a process
-    def model(self, dtype: torch.dtype, tile: int | None = None) -> Any:
-        """The model on the meta device, with the networks that it would load from other files.
+    def built(self, dtype: torch.dtype, tile: int | None) -> Any:
+        """A model on the meta device, with the networks that it would load from other files.
 
         Args:
             dtype: of its weights.
@@ -118,8 +118,15 @@ class Planned:
         Equipment(tile=tile).give(model, self.name)
         return model
 
-    def generation(self, way: Way) -> Plan:
+    model = functools.cache(built)  # for clips, which leave a model as it is
+
+    @functools.cache  # noqa: B019 - plans are made once in a process
+    def generation(self, way: Way, device: str) -> Plan:
         """The plan of one clip.
+
+        Args:
+            way: how it is made.
+            device: the type of device that makes it, as `Hardware` names it.
 
         Raises:
             InputError: the system makes no clips from prompts, or none of this size.
@@ -130,17 +137,26 @@ class Planned:
                 f"{self.name} makes no clips from prompts; plan its training with --stage"
             )
         networks, steps = networks_of(model), list[Step]()
-        with Rehearsal(networks) as rehearsal, watching(lambda report: steps.append(report.step)):
+        with (
+            standing_for(device),
+            Rehearsal(networks) as rehearsal,
+            watching(lambda report: steps.append(report.step)),
+        ):
             model.rehearse(way.sampling)
         return of_generation(networks, rehearsal, len(steps))
 
-    def training(self, stage: Stage, recipe: Recipe) -> Plan:
+    def training(self, stage: Stage, recipe: Recipe, device: str) -> Plan:
         """The plan of a stage; weights are float32 and activations as the recipe says.
+
+        Args:
+            stage: of the system.
+            recipe: of the stage.
+            device: the type of device that trains, as `Hardware` names it.
 
         Raises:
             InputError: the stage cannot read what it would train on.
         """
-        model = self.model(torch.float32)
+        model = self.built(torch.float32, None)
         size = recipe.batch_size // recipe.accumulate
         batch = batch_of(model, stage, recipe, size)
         objective = stage.objective(model, recipe)
@@ -151,7 +167,7 @@ class Planned:
         # micro-batch from the second on.
         for micros in (1, min(2, recipe.accumulate)):
             trainer.recipe = replace(recipe, batch_size=size * micros, accumulate=micros)
-            with Rehearsal(networks) as trainer.rehearsal:
+            with standing_for(device), Rehearsal(networks) as trainer.rehearsal:
                 trainer.rehearsal.hold(*averages(trainer), *optimizer_state(trainer))
                 trainer.train_step()
         costs, memory = trainer.rehearsal.costs, memory_of(trainer)
@@ -262,14 +278,14 @@ def fitting(planned: Planned, way: Way, here: Hardware) -> tuple[str, int] | Non
     options, peaks = list[str](), dict[str, int]()
 
     def fits(option: str, changed: Way) -> bool:
-        made = planned.generation(changed)
+        made = planned.generation(changed, here.device)
         peaks[option] = made.peak(here)
         return made.fits(here)
 
-    lightest = planned.generation(way._replace(dtype=torch.bfloat16))
+    lightest = planned.generation(way._replace(dtype=torch.bfloat16), here.device)
     if lightest.memory["weights"] + here.reserved > here.memory:
         return None  # no clip is small enough
-    least = planned.generation(way).peak(here)
+    least = planned.generation(way, here.device).peak(here)
     for option, change in GENTLE.items():
         changed = change(way)
         if changed == way or not possible(planned, changed):

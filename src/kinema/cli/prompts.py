@@ -20,14 +20,14 @@ class Request:
     Attributes:
         place: where it was read, as ``prompts.txt:7``; empty for the command line.
         prompt: what to show.
-        negative: what to move away from.
+        negative: what to move away from; None leaves it to the model.
         seed: of the first clip.
         broken: why it cannot be used; empty if it can.
     """
 
     place: str = ""
     prompt: str = ""
-    negative: str = ""
+    negative: str | None = None
     seed: int = 0
     broken: str = ""
 
@@ -40,7 +40,7 @@ def check_prompt(prompt: str) -> None:
         raise InputError("the prompt is not UTF-8 text")
 
 
-def read_prompts(path: Path, *, negative: str, seed: int) -> list[Request]:
+def read_prompts(path: Path, *, negative: str | None, seed: int) -> list[Request]:
     """The prompts of a file, one for each line that is neither blank nor begins with ``#``.
 
     A line of a ``.jsonl`` file is ``{"prompt": ..., "seed": ..., "negative": ...}``, the last two

@@ -32,6 +32,7 @@ ADDRESS = "RAY_ADDRESS"
 STORE = 128 * 2**20  # bytes for what passes between processes: numbers of pieces and answers
 TRIES = 4  # of a piece whose workers die; Ray Data itself would go on for ever
 PATIENCE = 10.0  # seconds for a cluster to answer
+TRIES_TO_CONNECT = "RAY_gcs_server_port_wait_time_s"  # each takes half a minute
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 
@@ -85,7 +86,7 @@ class Ray:
         os.environ |= QUIET
         # What Ray tells of workers that died would go to stdout, among our answers.
         ray._private.worker._worker_logs_enabled = False
-        address = os.environ.get(ADDRESS, "local")
+        address = os.environ.get(ADDRESS) or "local"
         with contextlib.ExitStack() as leaving:
             here: dict[str, Any] = {}
             if address == "local":
@@ -98,11 +99,18 @@ class Ray:
                 }
             else:
                 _check_answers(address)
+                if TRIES_TO_CONNECT not in os.environ:  # else a port that is silent costs minutes
+                    os.environ[TRIES_TO_CONNECT] = "1"
+                    leaving.callback(os.environ.pop, TRIES_TO_CONNECT)
             leaving.callback(ray.shutdown)
             handler = signal.getsignal(signal.SIGTERM)
             try:
                 with _silent():
                     ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **here)
+            except (RuntimeError, ValueError, OSError) as error:
+                if address == "local":
+                    raise
+                raise _no_answer(address, error) from error
             finally:
                 signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
             yield
@@ -136,7 +144,12 @@ def _check_answers(address: str) -> None:
         try:
             socket.create_connection((host, int(port)), timeout=PATIENCE).close()
         except (OSError, OverflowError) as error:
-            raise InputError(f"no Ray answers at {ADDRESS}={address}: {error}") from error
+            raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> InputError:
+    said = " ".join(str(error).split())
+    return InputError(f"no Ray answers at {ADDRESS}={address}: {said:.200}")
 
 
 @contextlib.contextmanager

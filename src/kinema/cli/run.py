@@ -23,6 +23,7 @@ from kinema.cli.terminal import (
 from kinema.errors import InputError
 
 if TYPE_CHECKING:
+    from kinema.sample import Artefact, Table
     from kinema.systems.system import Job
 
 RECORD = "run.json"
@@ -41,13 +42,21 @@ def run(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="file of the result; folder if there are several")
-    ],
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="file of the result; folder if there are several; tables are printed if absent",
+        ),
+    ] = None,
     lora: Annotated[
         list[str] | None,
         typer.Option(
             "--lora", metavar="FILE[:SCALE]", help="low-rank adapters to add; may be repeated"
         ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="published names of a recognizer's classes")
     ] = None,
     settings: Settings = None,
     seed: Seed = 0,
@@ -60,21 +69,19 @@ def run(
     """Do a job of any system.
 
     Results appear together with a record of what they were made from (run.json), and a contact
-    sheet (.png) for each clip.
+    sheet (.png) for each clip. Without --output tables are printed, and nothing is written.
     """
     from kinema import registry
     from kinema.cli.adapters import read_adapters
     from kinema.cli.generate import report_unknown
     from kinema.cli.machine import full_name
-    from kinema.cli.outputs import save_together, write_record
     from kinema.files import check_writable
 
     name = full_name(system)
     jobs = registry.system_class(name.partition("@")[0].partition(":")[0]).JOBS
     job, said = asked(inputs, jobs)
     places = destinations(output, jobs[job])
-    record_place = places.pop(RECORD)
-    for path in (*places.values(), record_place):
+    for path in places.values():
         check_writable(path, overwrite=overwrite)
     given, adapters = read(said, jobs[job]), read_adapters(lora or [])
 
@@ -85,10 +92,12 @@ def run(
     model = load_model(name, device=device, dtype=dtype, threads=threads)
     adapters.merge(model)
     configure(model, settings or [])
+    name_classes(model, labels)
     ignored = model.ignored_words(given)
     if ignored:
         report_unknown("", ignored)
-    invocation(context).saved = f"{output} was not written"
+    if output is not None:
+        invocation(context).saved = f"{output} was not written"
     with sampling(passes=1):
         results = model.run(given, seed, job)
     record = {
@@ -103,11 +112,10 @@ def run(
     if hasattr(model, "PARTS"):
         record |= {"model_sha256": sha256(file_of(name)), "config": to_dict(model.config)}
         record |= adapters.settings() | adapters.names()
-    files: dict[Path, Callable[[Path], None]] = {}
-    for key, path in places.items():
-        files |= writers(path, results[key], " ".join(said.values()))
-    files[record_place] = partial(write_record, record=record)
-    save_together(files, overwrite=overwrite)
+    if output is None:
+        print_tables(results, record, as_json)
+        return
+    save(places, results, record, overwrite=overwrite)
     invocation(context).saved = f"{output} is written"
     if as_json:
         print(json.dumps({"output": str(output), **record}))
@@ -116,6 +124,34 @@ def run(
         if type(result).__str__ is not object.__str__:
             say(str(result))
     print(output)
+
+
+def print_tables(tables: Mapping[str, Table], record: Mapping[str, Any], as_json: bool) -> None:
+    """Prints tables, or all of it as JSON."""
+    if as_json:
+        rows = {name: [dict(zip(t.columns, row)) for row in t.rows] for name, t in tables.items()}
+        print(json.dumps({"results": rows, **record}))
+    else:
+        print("\n\n".join(str(table) for table in tables.values()))
+
+
+def save(
+    places: Mapping[str, Path],
+    results: Mapping[str, Artefact],
+    record: Mapping[str, Any],
+    *,
+    overwrite: bool,
+) -> None:
+    """Writes results and their record, which appear together."""
+    from kinema.cli.outputs import save_together, write_record
+
+    label, files = " ".join(record["inputs"].values()), dict[Path, Callable[[Path], None]]()
+    for name, path in places.items():
+        if name == RECORD:
+            files[path] = partial(write_record, record=record)
+        else:
+            files |= writers(path, results[name], label)
+    save_together(files, overwrite=overwrite)
 
 
 def asked(inputs: Sequence[str], jobs: Mapping[str, Job]) -> tuple[str, dict[str, str]]:
@@ -151,13 +187,21 @@ def read(said: Mapping[str, str], job: Job) -> dict[str, Any]:
     return {name: kinds[name].given(value) for name, value in said.items()}
 
 
-def destinations(output: Path, job: Job) -> dict[str, Path]:
-    """The file of each result, by name, and of the record.
+def destinations(output: Path | None, job: Job) -> dict[str, Path]:
+    """The file of each result, by name, and of the record; none without an output.
 
     Raises:
-        InputError: the name of the file ends in another way than files of its kind.
+        InputError: the name of the file ends in another way than files of its kind, or there is no
+            output for what cannot be printed.
     """
+    from kinema.sample import Table
+
     kinds: Mapping[str, Any] = job.gives
+    if output is None:
+        if others := [name for name, kind in kinds.items() if not issubclass(kind, Table)]:
+            place = "FOLDER" if len(kinds) > 1 else f"FILE{kinds[others[0]].SUFFIXES[0]}"
+            raise InputError(f"say where to write the {', '.join(others)}: --output {place}")
+        return {}
     if len(kinds) > 1:
         if output.is_file():
             raise InputError(f"--output {output} is a file; {', '.join(kinds)} need a folder")
@@ -198,3 +242,23 @@ def configure(model: Any, settings: Sequence[str]) -> None:
         if getattr(config, role) != getattr(model.config, role):
             raise InputError(f"--set cannot change {role}: its weights are trained for what it is")
     model.config = config
+
+
+def name_classes(model: Any, labels: Path | None) -> None:
+    """Gives the classes of a loaded recognizer the names in a file.
+
+    Raises:
+        InputError: the model is none, or the file cannot be read or names more or fewer classes.
+    """
+    from kinema.data.annotations import read_labels
+    from kinema.systems.recognizer import Recognizer
+
+    if labels is None:
+        return
+    if not isinstance(model, Recognizer):
+        raise InputError(f"{model.CARD.name} tells no classes apart; leave --labels out")
+    names = read_labels(labels)
+    try:
+        model.name_classes(names)
+    except InputError as error:
+        raise InputError(f"{labels}: {error}") from error

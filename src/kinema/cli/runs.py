@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kinema.errors import InputError
+from kinema.files import parse_json
 
 RUN = "run.json"
 # What makes two runs one; the length of the recipe may grow.
@@ -54,7 +55,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         InputError: it is missing or damaged.
     """
     try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        run = parse_json((folder / RUN).read_text(encoding="utf-8"), RUN)
         return {name: run[name] for name in IDENTITY}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -17,6 +17,7 @@ from kinema.cli.terminal import (
     Json,
     Overwrite,
     Seed,
+    Settings,
     Size,
     Threads,
     invocation,
@@ -32,7 +33,12 @@ COMPARE = "compare"
 # What scores of one run share; the table says it once.
 SHARED = ("num_frames", "fps", "height", "width", "seed")
 OF_ACCURACY = "top1 and top5"
-OPTIONS = {"system": "top1, top5 and R@k", "root": OF_ACCURACY, "labels": OF_ACCURACY}
+OPTIONS = {
+    "system": "top1, top5 and R@k",
+    "root": OF_ACCURACY,
+    "labels": OF_ACCURACY,
+    "set": OF_ACCURACY,
+}
 
 
 def score(
@@ -58,6 +64,7 @@ def score(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="published names of the recognizer's classes")
     ] = None,
+    settings: Settings = None,
     frames: Annotated[
         int, typer.Option("--frames", min=1, help="of each clip, from its start")
     ] = 16,
@@ -86,9 +93,9 @@ def score(
 ) -> None:
     """Score generated clips, most of them beside real ones, or a recognizer or retriever on clips.
 
-    Clips that are broken, short or of another size are listed and left out; the passport counts
-    them. `kinema score compare A.json B.json` sets two files of --output side by side, and refuses
-    if they were not computed alike.
+    Clips that are broken, short or of another size or rate are listed and left out; the passport
+    counts them. `kinema score compare A.json B.json` sets two files of --output side by side, and
+    refuses if they were not computed alike.
     """
     from kinema.files import check_writable
 
@@ -103,7 +110,8 @@ def score(
 
     check_device(device)
     use_threads(threads)
-    names = what.split(",")
+    names = [name.strip() for name in what.split(",")]
+    own = {"root": root, "labels": labels, "set": settings or None}
     chosen: dict[str, Any] = {
         "cache": cache or default_cache(),
         "seed": seed,
@@ -111,13 +119,13 @@ def score(
         "strict": strict,
     }
     if is_accuracy(names):
-        chosen |= {"system": system, "root": root, "labels": labels, "threads": threads}
-        answer, lines = judge(context, names, places, **chosen)
+        chosen |= {"system": system, "root": root, "labels": labels, "settings": settings or []}
+        answer, lines = judge(context, names, places, threads=threads, **chosen)
     elif is_retrieval(names):
-        refuse({"root": root, "labels": labels}, names)
+        refuse(own, names)
         answer, lines = find(context, names, places, system=system, threads=threads, **chosen)
     else:
-        refuse({"system": system, "root": root, "labels": labels}, names)
+        refuse({"system": system, **own}, names)
         view = View(num_frames=frames, fps=fps, size=parse_size(size) if size else None)
         files = weight_files(weights or [])
         answer, lines = evaluated(context, names, places, view=view, weights=files, **chosen)

@@ -6,33 +6,25 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from kinema.cli.clips import Maker
 from kinema.cli.generate import answer, report_unknown
 from kinema.cli.machine import versions
-from kinema.cli.outputs import CLIPS_ON_SHEET, check_clip_file, save_together, write_record
+from kinema.cli.outputs import check_clip_file
 from kinema.cli.progress import sampling
 from kinema.cli.terminal import Invocation, say
-from kinema.clip import Clip
+from kinema.cli.told import DRIFT, Told
 from kinema.errors import InputError
 from kinema.files import alone, check_writable
-from kinema.media import Mp4Writer, write_contact_sheet
-from kinema.media.writing import CRF
 from kinema.metrics.drift import FEWEST_FRAMES
 from kinema.rollout import Rollout, Segment, read_story
-from kinema.rollout.instruments import Instruments, summary
 from kinema.rollout.parts import Parts
-from kinema.rollout.picture import write_drift_picture
+from kinema.rollout.windows import Window
 from kinema.systems.image_to_video import ImageToVideo
-
-DRIFT = ".drift.png"
-SHOWN = 8  # frames of a segment on the sheet
 
 
 def make_story(
@@ -42,7 +34,7 @@ def make_story(
     run: Invocation,
     *,
     seed: int,
-    negative: str,
+    negative: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -56,16 +48,20 @@ def make_story(
         raise InputError(f"cannot write a story as {place}; end the name in .mp4")
     check_clip_file(place, overwrite=overwrite)
     check_writable(place.with_suffix(DRIFT), overwrite=overwrite)
-    maker = make_maker()
-    teller = Teller(file, maker, segments, seed=seed, negative=negative)
+    teller = Teller(file, make_maker(), segments, seed=seed, negative=negative)
+    for segment, words in zip(segments, teller.unknown_words):
+        if words:
+            report_unknown(segment.place, words)
     folder = place.with_suffix(".parts")
     try:
         with alone(folder):
-            parts = Parts(folder, teller.settings, fps=maker.sampling.fps, overwrite=overwrite)
+            fps = teller.rollout.sampling.fps
+            parts = Parts(folder, teller.settings, fps=fps, overwrite=overwrite)
             begin = time.perf_counter()
-            teller.tell(parts, run)
+            tell_on(teller, parts, run)
             told = Told.look(parts, teller.rollout)
             record = teller.record(told, seconds=time.perf_counter() - begin)
+            del teller  # the clip is encoded when the weights are gone
             told.write(place, parts, record, overwrite=overwrite)
             parts.remove()
     finally:
@@ -76,6 +72,21 @@ def make_story(
     answer(place, record, as_json=as_json)
 
 
+def tell_on(teller: Teller, parts: Parts, run: Invocation) -> None:
+    """Makes the windows that are not finished, and shows how far it is."""
+    windows = teller.rollout.windows
+
+    def finished(window: Window) -> None:
+        done = f"{window.number + 1} of {len(windows)} windows"
+        run.saved = f"{done} are in {parts.folder}; the same command goes on"
+
+    if parts.count:
+        finished(windows[parts.count - 1])
+        say(f"going on after {parts.count} of {len(windows)} windows in {parts.folder}")
+    with sampling(passes=len(windows) - parts.count):
+        teller.tell(parts, finished)
+
+
 class Teller:
     """A model that tells a story, and what must be told to repeat it.
 
@@ -84,7 +95,10 @@ class Teller:
         maker: the loaded model.
         segments: what the file says.
         seed: of the noise.
-        negative: what to move away from.
+        negative: what to move away from; None leaves it to the model.
+
+    Attributes:
+        unknown_words: of each segment, those that the model does not know.
 
     Raises:
         InputError: the model cannot go on from frames or cannot read a prompt, or the story does
@@ -92,18 +106,25 @@ class Teller:
     """
 
     def __init__(
-        self, file: Path, maker: Maker, segments: Sequence[Segment], *, seed: int, negative: str
+        self,
+        file: Path,
+        maker: Maker,
+        segments: Sequence[Segment],
+        *,
+        seed: int,
+        negative: str | None,
     ) -> None:
         if not isinstance(maker.model, ImageToVideo):
             raise InputError(f"{maker.name} cannot go on from given frames; choose another --model")
-        self.file, self.maker, self.seed, self.negative = file, maker, seed, negative
+        self.file, self.maker, self.seed = file, maker, seed
+        self.negative = maker.model.negative(negative, maker.sampling)
         self.unknown_words = [self._unknown(segment) for segment in segments]
         self.rollout = Rollout(
             maker.model,
             segments,
             seed=seed,
             sampling=maker.sampling,
-            negative=negative,
+            negative=self.negative,
             image=maker.keyframes[0].clip if maker.keyframes else None,
         )
         if self.rollout.num_frames < FEWEST_FRAMES:
@@ -113,12 +134,9 @@ class Teller:
 
     def _unknown(self, segment: Segment) -> tuple[str, ...]:
         try:
-            words = self.maker.unknown_words(segment.prompt, self.negative)
+            return self.maker.unknown_words(segment.prompt, self.negative)
         except InputError as error:
             raise InputError(f"{segment.place}: {error}") from error
-        if words:
-            report_unknown(segment.place, words)
-        return words
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -130,22 +148,17 @@ class Teller:
             "seed": self.seed,
         }
 
-    def tell(self, parts: Parts, run: Invocation) -> None:
-        """Makes the windows that are not finished."""
-        windows = self.rollout.windows
-        if parts.count:
-            run.saved = self._saved(parts)
-            say(f"going on after {parts.count} of {len(windows)} windows in {parts.folder}")
-        left = windows[parts.count :]
-        with sampling(passes=len(left)):
-            for window in left:
-                before = parts.last(self.rollout.carried)
-                parts.add(self.rollout.make(window, before))
-                run.saved = self._saved(parts)
+    def tell(self, parts: Parts, each: Callable[[Window], None]) -> None:
+        """Makes the windows that are not finished.
 
-    def _saved(self, parts: Parts) -> str:
-        done = f"{parts.count} of {len(self.rollout.windows)} windows"
-        return f"{done} are in {parts.folder}; the same command goes on"
+        Args:
+            parts: take their frames.
+            each: is called with each window when its frames are there.
+        """
+        for window in self.rollout.windows[parts.count :]:
+            before = parts.last(self.rollout.carried)
+            parts.add(self.rollout.make(window, before))
+            each(window)
 
     def record(self, told: Told, *, seconds: float) -> dict[str, Any]:
         """Everything that is needed to tell it again, and what was measured."""
@@ -164,126 +177,3 @@ class Teller:
             "seconds": round(seconds, 3),
             **versions(),
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Told:
-    """A finished story: what is seen of it without holding its frames.
-
-    Attributes:
-        rollout: that made it.
-        rows: some frames of each segment.
-        curves: of the drift instruments, (6, T).
-        seams: change at each border of windows over the median change.
-        features: what identity and repetition rest on.
-    """
-
-    rollout: Rollout
-    rows: list[Clip]
-    curves: torch.Tensor
-    seams: list[float]
-    features: str
-
-    @classmethod
-    def look(cls, parts: Parts, rollout: Rollout) -> Told:
-        """Goes once through the frames."""
-        instruments, wanted = Instruments(rollout.num_frames), _shown(rollout)
-        rows: dict[int, list[np.ndarray]] = {segment: [] for segment in wanted}
-        for window, frames in zip(rollout.windows, parts):
-            instruments.add(frames)
-            for number in wanted.get(window.segment, ()):
-                if window.start <= number < window.start + window.frames:
-                    rows[window.segment].append(frames[number - window.start].copy())
-        return cls(
-            rollout=rollout,
-            rows=[Clip(np.stack(shown), parts.fps) for shown in rows.values()],
-            curves=instruments.curves(),
-            seams=instruments.seams([window.start for window in rollout.windows[1:]]),
-            features=instruments.name,
-        )
-
-    @property
-    def starts(self) -> list[int]:
-        """The first frame of each segment."""
-        windows = self.rollout.windows
-        firsts = {window.segment: window.start for window in reversed(windows)}
-        return [firsts[segment] for segment in range(len(self.rollout.segments))]
-
-    def record(self) -> dict[str, Any]:
-        """Segments, windows and what was measured."""
-        fps = self.rollout.sampling.fps
-        ends = [*self.starts[1:], self.rollout.num_frames]
-        return {
-            "segments": [
-                {
-                    "prompt": segment.prompt,
-                    "start_seconds": round(start / fps, 4),
-                    "stop_seconds": round(end / fps, 4),
-                }
-                for segment, start, end in zip(self.rollout.segments, self.starts, ends)
-            ],
-            "windows": [
-                {"segment": w.segment, "start": w.start, "frames": w.frames}
-                for w in self.rollout.windows
-            ],
-            "seams": [round(seam, 4) for seam in self.seams],
-            "drift": {name: round(value, 6) for name, value in summary(self.curves).items()},
-            "drift_features": self.features,
-        }
-
-    def report(self) -> str:
-        """The measured numbers as lines."""
-        values = "  ".join(f"{name} {value:.3g}" for name, value in summary(self.curves).items())
-        seams = "no seam: one window"
-        if self.seams:
-            seams = (
-                f"{len(self.seams)} seams: {np.median(self.seams):.2f} times the median change "
-                f"from frame to frame, at most {max(self.seams):.2f}"
-            )
-        return f"{seams}\ndrift: {values}"
-
-    def write(self, place: Path, parts: Parts, record: dict[str, Any], *, overwrite: bool) -> None:
-        """Writes all files, which appear together, the clip last."""
-        labels = [segment.prompt for segment in self.rollout.segments]
-        fps = parts.fps
-        save_together(
-            {
-                place: lambda partial: _write_clip(partial, parts),
-                place.with_suffix(".png"): lambda partial: write_contact_sheet(
-                    partial,
-                    self.rows,
-                    labels[: len(self.rows)],
-                    columns=1,
-                    frames_per_clip=SHOWN,
-                    overwrite=True,
-                ),
-                place.with_suffix(DRIFT): lambda partial: write_drift_picture(
-                    partial, self.curves, self.starts, fps, overwrite=True
-                ),
-                place.with_suffix(".json"): lambda partial: write_record(partial, record),
-            },
-            overwrite=overwrite,
-        )
-
-
-def _shown(rollout: Rollout) -> dict[int, list[int]]:
-    """Numbers of the frames on the sheet, for each segment that has a row there."""
-    frames: dict[int, range] = {}
-    for window in rollout.windows:
-        first = frames[window.segment].start if window.segment in frames else window.start
-        frames[window.segment] = range(first, window.start + window.frames)
-    chosen = {}
-    for segment, own in list(frames.items())[:CLIPS_ON_SHEET]:
-        places = np.linspace(own.start, own.stop - 1, min(SHOWN, len(own))).round()
-        chosen[segment] = [int(place) for place in places]
-    return chosen
-
-
-def _write_clip(path: Path, parts: Parts) -> None:
-    height, width = next(iter(parts)).shape[1:3]
-    with Mp4Writer(
-        path, fps=parts.fps, height=height, width=width, sound=None, crf=CRF, overwrite=True
-    ) as writer:
-        for frames in parts:
-            for frame in frames:
-                writer.add(frame)

@@ -26,6 +26,7 @@ from kinema.errors import InputError, unknown
 MODEL, ADAPTERS = "model.safetensors", "lora.safetensors"
 DEFAULT_PRESET = "tiny"
 FINETUNE = "finetune"  # the stage that learns from a folder of clips when none is named
+CLASSIFIER = "classifier"  # the same of a recognizer
 STOPPED = 130
 RECIPE = "recipe."
 
@@ -74,8 +75,9 @@ def train(
     log.jsonl, TensorBoard events, sample sheets, and the resolved configuration in run.json.
     Ctrl-C saves and stops. Processes started by torchrun share the work, and the memory.
 
-    A model with weights learns from a folder of clips, clip.mp4 with clip.txt or a metadata.jsonl,
-    by its stage finetune; with --lora it leaves OUTPUT/lora.safetensors.
+    Without --stage a model with weights learns from a folder of clips, clip.mp4 with clip.txt or a
+    metadata.jsonl, by its stage finetune; with --lora it leaves OUTPUT/lora.safetensors. A
+    recognizer learns from a folder with a folder of clips for each class by its classifier.
     """
     plan = Plan(system, preset=preset, stage=stage, settings=settings or [], data=data, lora=lora)
     if dry_run:
@@ -162,14 +164,14 @@ class Plan:
     Args:
         system: ``name``, whose weights are made by a preset, or ``name:tag`` or ``name@file``.
         preset: whose sizes and recipe are taken; a model that has weights brings its sizes along.
-        stage: name of a stage.
+        stage: name of a stage; needless where there is one, or where the data tells it.
         settings: as ``--set`` takes them; those that begin with ``recipe.`` change the recipe.
         data: what the stage reads.
         lora: rank of low-rank adapters.
 
     Raises:
-        InputError: there is no such system, preset, stage or setting, no stage was named, or it
-            trains no adapters.
+        InputError: there is no such system, preset, stage or setting, it has nothing or no adapters
+            to train, or none was named and it is not plain which stage is meant.
     """
 
     def __init__(
@@ -190,6 +192,8 @@ class Plan:
         full = full_name(system)
         self.name = full.partition("@")[0].partition(":")[0]
         self.system = registry.system_class(self.name)
+        if not hasattr(self.system, "STAGES"):
+            raise InputError(f"{self.name} has no networks, so there is nothing to train")
         self.weights = file_of(full) if self.name != full else None
         self.stage_name = stage or self._stage(data)
         if self.stage_name not in self.system.STAGES:
@@ -218,9 +222,14 @@ class Plan:
         """The stage that is meant when none was named."""
         from kinema.data.media_folder import is_media_folder
 
-        if self.weights and data and FINETUNE in self.system.STAGES and is_media_folder(data):
+        stages = self.system.STAGES
+        if self.weights and data and FINETUNE in stages and is_media_folder(data):
             return FINETUNE
-        raise InputError(f"name a stage: --stage {' or --stage '.join(self.system.STAGES)}")
+        if len(stages) == 1:
+            return next(iter(stages))
+        if data and Path(data).is_dir() and CLASSIFIER in stages:
+            return CLASSIFIER
+        raise InputError(f"name a stage: --stage {' or --stage '.join(stages)}")
 
     def _preset(self) -> str:
         """The preset with the sizes of the weights."""

@@ -14,7 +14,6 @@ Names of classes are compared without regard to case, and "_", "+" and "-" are b
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,11 @@ from typing import Any
 
 from kinema.data.media_folder import CLIPS
 from kinema.errors import InputError, unknown
+from kinema.files import parse_json
 
 KINETICS = ("label", "youtube_id", "time_start", "time_end")
 LAYOUTS = "a Kinetics or Moments in Time .csv, a Something-Something .json or a UCF101 .txt"
+NUMBER = re.compile(r"\d{1,9}")  # of a class
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         names = [name for _, _, name in pairs if name not in ("id,name", "name")]
         return tuple(names)
     for place, number, name in numbered:
-        if not (number.isdecimal() and name):
-            raise InputError(f"{place}: a class needs a number and a name")
+        if not (NUMBER.fullmatch(number) and name):
+            raise InputError(f"{place}: a class needs a number of up to nine digits and a name")
     by_number = {int(number): name for _, number, name in numbered}
     first = min(by_number)
     if sorted(by_number) != list(range(first, first + len(numbered))) or first > 1:
@@ -107,8 +108,16 @@ def class_numbers(labels: Sequence[str]) -> Callable[[Annotated], int]:
     """What finds the number of an entry's class among the labels of a model.
 
     The function raises InputError, naming the entry, where the model has no such class.
+
+    Raises:
+        InputError: two labels are alike as names are compared.
     """
-    numbers = {plain(label): number for number, label in enumerate(labels)}
+    numbers = dict[str, int]()
+    for index, label in enumerate(labels):
+        if (first := numbers.setdefault(plain(label), index)) != index:
+            raise InputError(
+                f"classes {labels[first]!r} and {label!r} count as one name; rename one of them"
+            )
 
     def number(entry: Annotated) -> int:
         if (found := numbers.get(plain(entry.label))) is None:
@@ -134,9 +143,11 @@ def _kinetics(path: Path, root: Path) -> Iterator[Annotated]:
         try:
             label, video, start, stop = (row[column] for column in columns)
             name = f"{video}_{int(float(start)):06d}_{int(float(stop)):06d}"
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, OverflowError):
             raise InputError(f"{place}: needs {', '.join(KINETICS)}; mend the line") from None
-        yield Annotated(_found(root, (f"{label}/{name}", name, video)), label, place)
+        folders = (label, label.replace(" ", "_"))
+        names = (*(f"{folder}/{name}" for folder in folders), name, video)
+        yield Annotated(_found(root, names), label, place)
 
 
 def _moments(path: Path, root: Path) -> Iterator[Annotated]:
@@ -172,13 +183,24 @@ def _found(root: Path, names: Sequence[str]) -> Path:
     """The first of these names, with some ending of a video, that is there; else the first."""
     endings = (".mp4", ".webm", *CLIPS)
     candidates = [root / f"{name}{ending}" for name in names for ending in dict.fromkeys(endings)]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next(filter(_is_file, candidates), candidates[0])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for a file
+        return False
 
 
 def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Lines of a .csv that are not empty, with their places."""
     for place, line in _lines(path):
-        yield place, [cell.strip() for cell in next(csv.reader([line]))]
+        try:
+            row = next(csv.reader([line]))
+        except csv.Error as error:
+            raise InputError(f"{place}: {error}; mend the line") from error
+        yield place, [cell.strip() for cell in row]
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -188,10 +210,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}") from error
+    return parse_json(_text(path), str(path))
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Clips sorted by class: ``FOLDER/<class>/<clip>``, or that in ``FOLDER/train`` and ``FOLDER/val``.
+"""Clips sorted by class: ``FOLDER/<class>/<clip>``, or that in ``train`` and ``val`` of a folder.
 
 Letters: B batch, T frames, S side of a frame.
 """
@@ -9,11 +9,11 @@ import contextlib
 import functools
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -25,10 +25,12 @@ from kinema.data.views import ClipFile, Views, frames_at, to_pixels
 from kinema.errors import InputError
 from kinema.noise import Noise
 
-TRAIN, HELD_OUT = "train", "val"
+TRAIN = "train"
+HELD_OUT = ("val", "validation", "test")  # the first that a folder has
 EVERY = 10  # of so many files of a class, one is held out where the folder holds none out itself
 ASPECT = 4 / 3  # of what is cut out, at most, and at least its inverse
-_seen: ContextVar[dict[Path, Any] | None] = ContextVar("seen", default=None)
+T = TypeVar("T")
+_seen: ContextVar[dict[Any, Any] | None] = ContextVar("seen", default=None)
 
 
 class Labelled(NamedTuple):
@@ -57,23 +59,19 @@ class ClassFolder:
     def read(cls, folder: str | Path) -> Self:
         """Looks through a folder, without opening its files.
 
-        Where there is no ``val``, one of ten files of a class is held out, chosen by its name.
+        Where there is no `TRAIN`, one of ten files of a class is held out, chosen by its name.
         In a block of `listed_once` the folder is as it was when it was first looked through there.
 
         Raises:
-            InputError: the folder holds fewer than two classes or a class without files, or what
-                is held out has a class that is not learned.
+            InputError: the folder holds fewer than two classes, a class without files or one that
+                is called like a split, or what is held out has a class that is not learned.
         """
-        path, seen = Path(folder), _seen.get()
-        if seen is None:
-            return cls._listed(path)
-        if path not in seen:
-            seen[path] = cls._listed(path)
-        return seen[path]
+        return listed(cls._listed, folder)
 
     @classmethod
     def _listed(cls, path: Path) -> Self:
-        split = (path / TRAIN).is_dir() and (path / HELD_OUT).is_dir()
+        aside = [path / name for name in HELD_OUT if (path / name).is_dir()]
+        split = bool(aside) and (path / TRAIN).is_dir()
         found = _by_class(path / TRAIN if split else path)
         classes = tuple(found)
         if len(classes) < 2:
@@ -82,19 +80,19 @@ class ClassFolder:
                 f"there are {len(classes)}"
             )
         if split:
-            unseen = _by_class(path / HELD_OUT)
+            unseen = _by_class(aside[0])
             if strange := [name for name in unseen if name not in found]:
-                raise InputError(
-                    f"{path / HELD_OUT / strange[0]} is a class that {path / TRAIN} has not"
-                )
+                raise InputError(f"{aside[0] / strange[0]} is a class that {path / TRAIN} has not")
         else:
-            unseen = {name: sorted(_held_out(files)) for name, files in found.items()}
+            chosen = {name: _held_out(files) for name, files in found.items()}
+            unseen = {name: sorted(files) for name, files in chosen.items()}
             found = {
-                name: [file for file in files if file not in unseen[name]]
+                name: [file for file in files if file not in chosen[name]]
                 for name, files in found.items()
             }
+        numbers = {name: number for number, name in enumerate(classes)}
         train, held_out = (
-            tuple(Labelled(p, classes.index(name)) for name in by for p in by[name])
+            tuple(Labelled(file, numbers[name]) for name, files in by.items() for file in files)
             for by in (found, unseen)
         )
         # Of a few clips none can be spared: they are looked at too.
@@ -112,11 +110,12 @@ class ClassFolder:
 
     def described(self) -> str:
         """What there is, in one line."""
-        if self.held_out == self.train:
+        if set(self.held_out) <= set(self.train):
             held = "none is held out, so held-out figures are of clips that are trained on"
         else:
             held = f"{len(self.held_out)} are held out"
-        return f"{len(self.files)} files of {len(self.classes)} classes; {held}"
+        of = f" of {len(self.classes)} classes" if len(self.classes) > 1 else ""
+        return f"{len(self.files)} files{of}; {held}"
 
 
 @contextlib.contextmanager
@@ -129,10 +128,29 @@ def listed_once() -> Iterator[None]:
         _seen.reset(token)
 
 
+def listed(read: Callable[[Path], T], folder: str | Path) -> T:
+    """What `read` finds in a folder; in a block of `listed_once` what it found there at first."""
+    place, seen = (read, Path(folder)), _seen.get()
+    if seen is None:
+        return read(Path(folder))
+    if place not in seen:
+        seen[place] = read(Path(folder))
+    return seen[place]
+
+
 def _by_class(folder: Path) -> dict[str, list[Path]]:
-    """Files by name of their class; raises InputError if a folder has none."""
+    """Files by name of their class.
+
+    Raises:
+        InputError: a folder has none, or is a split and no class.
+    """
     found = {}
     for place in sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."):
+        if place.name.lower() in (TRAIN, *HELD_OUT):
+            raise InputError(
+                f"{place} is called like a split, not like a class; give {TRAIN} and "
+                f"{HELD_OUT[0]} beside each other, name one of them, or rename it"
+            )
         files = sorted(p for p in place.rglob("*") if p.suffix.lower() in (*CLIPS, *PICTURES))
         if not files:
             raise InputError(f"{place} holds no clip and no picture; fill or remove it")
@@ -150,7 +168,7 @@ def annotated(folder: str | Path) -> Iterator[Annotated]:
     """The files of a folder ``<class>/<clip>`` as entries of a list.
 
     Raises:
-        InputError: it holds no folder, or a class without files.
+        InputError: it holds no folder, or one without files or that is a split.
     """
     found = _by_class(Path(folder))
     if not found:
@@ -202,6 +220,7 @@ class ClassClips:
         self.files, self.views, self.seed = tuple(files), views, seed
         self.flip, self.crop_area = flip, crop_area
         self._order = functools.lru_cache(maxsize=2)(self._order_of)
+        self._lengths: dict[Path, int] = {}  # in frames: whole files are looked through for them
 
     def __call__(self, samples: tuple[int, ...]) -> dict[str, Any]:
         """The batch of some sample indices.
@@ -226,7 +245,9 @@ class ClassClips:
         return Noise(self.seed, (epoch,)).permutation(len(self.files), "files").tolist()
 
     def _clip(self, path: Path, sample: int) -> Tensor:
-        file, views = ClipFile.given(path), self.views
+        if path not in self._lengths:
+            self._lengths[path] = ClipFile.given(path).num_frames
+        file, views = ClipFile(path, self._lengths[path]), self.views
         if self.seed is None:
             numbers = views.frame_numbers(file.num_frames, np.full((1, 1), 0.5))[0]
             return to_pixels([views.middle(frame) for frame in frames_at(file, numbers.tolist())])

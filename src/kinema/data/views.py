@@ -22,11 +22,10 @@ from kinema.clip import Clip
 from kinema.config import config
 from kinema.data.preprocessing import Triple
 from kinema.errors import InputError
-from kinema.media.reading import probe, read_frames
+from kinema.media.reading import probe, stream_frames
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CROPS = (1, 3)
-FRAMES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -134,38 +133,39 @@ class Views:
         """
         numbers = self.frame_numbers(clip.num_frames, self.places())
         wanted, where = np.unique(numbers, return_inverse=True)
-        # Each frame is scaled once, whatever the number of views that show it.
-        scaled = [self._scaled(frame) for frame in frames_at(clip, wanted.tolist())]
-        views = []
-        for row in where.reshape(numbers.shape):
-            for top, left in self._corners(*scaled[0].shape[:2]):
-                cut = [scaled[i][top : top + self.size, left : left + self.size] for i in row]
-                views.append(to_pixels(cut))
+        # Each frame is cut once, whatever the number of views that show it.
+        squares = [self._squares(frame) for frame in frames_at(clip, wanted.tolist())]
+        views = [
+            to_pixels([squares[i][crop] for i in row])
+            for row in where.reshape(numbers.shape)
+            for crop in range(self.crops)
+        ]
         return torch.stack(views)
 
     def middle(self, frame: np.ndarray) -> np.ndarray:
         """The middle square (S, S, 3) uint8 of a frame, scaled as in a test."""
-        scaled = self._scaled(frame)
-        top, left = (round((length - self.size) / 2) for length in scaled.shape[:2])
-        return scaled[top : top + self.size, left : left + self.size]
+        return self._square(frame, 0.5)
 
-    def _scaled(self, frame: np.ndarray) -> np.ndarray:
-        """A frame whose shorter side is `resize`; the other keeps the proportion, rounded down."""
+    def _squares(self, frame: np.ndarray) -> list[np.ndarray]:
+        """The crops of a frame."""
+        shares = (0.5,) if self.crops == 1 else (0.0, 0.5, 1.0)
+        return [self._square(frame, share) for share in shares]
+
+    def _square(self, frame: np.ndarray, share: float) -> np.ndarray:
+        """The square at a share of the way along the longer side of a frame, scaled as in a test.
+
+        The frame is first scaled until its shorter side is `resize`, the other one rounded down to
+        whole pixels; of what that gives nothing else is computed.
+        """
         height, width = frame.shape[:2]
         shorter = min(height, width)
-        size = (self.resize * width // shorter, self.resize * height // shorter)
-        image = Image.fromarray(frame).resize(size, FILTERS[self.interpolation])
-        return np.asarray(image)
-
-    def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(top, left) of the crops."""
-        down, right = height - self.size, width - self.size
-        if self.crops == 1:
-            return [(round(down / 2), round(right / 2))]
-        shares = (0.0, 0.5, 1.0)
-        if width >= height:
-            return [(round(down / 2), round(share * right)) for share in shares]
-        return [(round(share * down), round(right / 2)) for share in shares]
+        box = []
+        for length, along in ((width, width >= height), (height, height > width)):
+            scaled = self.resize * length // shorter
+            first = round((share if along else 0.5) * (scaled - self.size))
+            box.append((first * length / scaled, (first + self.size) * length / scaled))
+        (left, right), (top, bottom) = box
+        return self.part(frame, (left, top, min(right, width), min(bottom, height)))
 
     def part(self, frame: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
         """A box of a frame, (left, top, right, bottom) in pixels, brought to (S, S, 3) uint8."""
@@ -175,10 +175,10 @@ class Views:
 
 
 def frames_at(clip: Clip | ClipFile, numbers: Sequence[int]) -> Iterator[np.ndarray]:
-    """Frames (H, W, 3) uint8 of a clip or a file, by number, a few in memory at a time."""
-    for first in range(0, len(numbers), FRAMES_AT_ONCE):
-        some = list(numbers[first : first + FRAMES_AT_ONCE])
-        yield from clip.frames[some] if isinstance(clip, Clip) else read_frames(clip.path, some)
+    """Frames (H, W, 3) uint8 of a clip or a file, by number in their order, one at a time."""
+    if isinstance(clip, Clip):
+        return (clip.frames[number] for number in numbers)
+    return stream_frames(clip.path, numbers)
 
 
 def to_pixels(frames: Sequence[np.ndarray]) -> Tensor:

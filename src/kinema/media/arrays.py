@@ -66,6 +66,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
             with archive.open(member) as file:
                 name = member.filename.removesuffix(".npy")
                 arrays[name] = _array(path, file, member.file_size)
+                if file.read(1):  # at a member's end, and only there, zipfile looks at its checksum
+                    raise ValueError("it holds more than it declares")
         return arrays
 
 

@@ -84,6 +84,29 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
         InputError: no index, a negative one or one beyond the end; the file cannot be read or is
             damaged before the last of them; over 2 GB.
     """
+    timeline = _timeline_of(path, indices)
+    wanted, places = np.unique(np.asarray(indices), return_inverse=True)
+    return _gather(Path(path), timeline, wanted, None)[places]
+
+
+def stream_frames(path: str | Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """The frames that `read_frames` would give, one after the other: (H, W, 3) uint8 RGB each.
+
+    They need no more memory than one, however many they are.
+
+    Args:
+        path: a video, GIF or picture file.
+        indices: none smaller than the one before it, repeats allowed.
+
+    Raises:
+        InputError: as `read_frames`, by the call itself; damage when it is reached.
+    """
+    assert all(a <= b for a, b in itertools.pairwise(indices)), "frames in their order"
+    return _play(Path(path), _timeline_of(path, indices), np.asarray(indices), None)
+
+
+def _timeline_of(path: str | Path, indices: Sequence[int]) -> Timeline:
+    """The timeline of a file up to the last of some frames, all of which it has."""
     if not len(indices) or min(indices) < 0:
         raise InputError(f"frame numbers must be 0 or more, at least one; not {list(indices)[:4]}")
     last = max(indices)
@@ -91,8 +114,7 @@ def read_frames(path: str | Path, indices: Sequence[int]) -> np.ndarray:
     if last >= len(timeline.pts):
         held = f"{path} has {len(timeline.pts)} frames; frame {last} is beyond its end"
         raise InputError(timeline.damage or held)
-    wanted, places = np.unique(np.asarray(indices), return_inverse=True)
-    return _gather(Path(path), timeline, wanted, None)[places]
+    return timeline
 
 
 def read_clip(

@@ -95,7 +95,7 @@ def write_contact_sheet(
 def _strip(clip: Clip, count: int) -> Image.Image:
     """Evenly spaced frames beside each other, the first and the last among them."""
     chosen = np.linspace(0, clip.num_frames - 1, min(count, clip.num_frames)).round().astype(int)
-    pictures = [_shown(clip.frames[i]) for i in chosen]
+    pictures = [fitted(clip.frames[i]) for i in chosen]
     height, width, _ = pictures[0].shape
     strip = np.full((height, len(pictures) * (width + GAP) - GAP, 3), 255, np.uint8)
     for n, picture in enumerate(pictures):
@@ -103,7 +103,8 @@ def _strip(clip: Clip, count: int) -> Image.Image:
     return Image.fromarray(strip)
 
 
-def _shown(frame: np.ndarray) -> np.ndarray:
+def fitted(frame: np.ndarray) -> np.ndarray:
+    """A frame (H, W, 3) uint8 in the size that a sheet shows; one of that size stays as it is."""
     height, width, _ = frame.shape
     if height > LARGEST:
         return resize(frame, LARGEST, max(round(width * LARGEST / height), 1))

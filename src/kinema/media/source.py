@@ -14,6 +14,7 @@ import numpy as np
 from av.stream import Disposition
 
 from kinema.errors import InputError
+from kinema.files import FULL_DISK, reason
 
 # What a file may declare. Files of a few bytes can declare anything, so these are looked at before
 # memory is taken; decoders are told the first too, since a size may change on the way.
@@ -40,8 +41,9 @@ def av_errors(action: str, path: Path) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        reason = (error.strerror or str(error)).rstrip(".").lower()
-        raise InputError(f"cannot {action} {path}: {reason}") from error
+        full = error.errno in FULL_DISK
+        said = reason(error) if full else (error.strerror or str(error)).rstrip(".").lower()
+        raise InputError(f"cannot {action} {path}: {said}") from error
 
 
 class Source:

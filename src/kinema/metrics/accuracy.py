@@ -103,9 +103,7 @@ def answers(
         for entry in entries:
             right = number(entry)
             try:
-                if not entry.path.is_file():
-                    raise InputError(f"there is no file {entry.path}")
-                content = digest_of(entry.path)
+                content = content_of(entry.path)
                 if content not in known:
                     known[content] = judged.probabilities(entry.path)
             except InputError as error:
@@ -129,6 +127,20 @@ def answers(
         digests=digests,
         skipped=skipped,
     )
+
+
+def content_of(path: Path) -> str:
+    """A hash of the content of a file.
+
+    Raises:
+        InputError: there is none, or it cannot be opened.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"there is no file {path}")
+        return digest_of(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
 def scores(names: Sequence[str], judged: Judged, said: Answers, seed: int) -> list[Score]:

@@ -20,6 +20,7 @@ from kinema.metrics.feature_cache import FeatureCache
 from kinema.metrics.measures import Key, Measure
 
 SIZE: Key = ("size and frame rate", "", "")
+SAME_RATE = 0.01  # GIF files round how long a frame is shown
 
 
 class Rows:
@@ -80,12 +81,14 @@ class Reader:
     Attributes:
         view: the part of each clip that is looked at.
         cache: folder of all caches.
+        made_by: versions and device, by which the features of a clip may differ.
         strict: whether a clip that cannot be used is an error.
         progress: told how many clips are done, each time one is.
     """
 
     view: View
     cache: Path
+    made_by: Mapping[str, str]
     strict: bool
     progress: Callable[[int], None]
 
@@ -132,7 +135,7 @@ class Reader:
     def _cache(self, key: Key) -> FeatureCache:
         name, weights, preprocessing = key
         said = {"name": name, "weights": weights, "preprocessing": preprocessing}
-        return FeatureCache(self.cache, {**said, "view": str(self.view)})
+        return FeatureCache(self.cache, {**said, "view": str(self.view), "made_by": self.made_by})
 
     def _take(
         self,
@@ -158,10 +161,15 @@ class Reader:
                 caches[measure.key][entries[measure.key]] = measure.run(shown.frames, *said)
         height, width, fps = caches[SIZE][content].tolist()
         if not found.paths:
-            found.size, found.fps = (int(height), int(width)), fps or None
+            found.size = int(height), int(width)
         if found.size != (height, width):
             first = "{}x{}".format(*found.size)
             raise InputError(f"{path} is {height:.0f}x{width:.0f}, not {first}; pass --size")
+        if rates_differ(found.fps, fps):
+            raise InputError(
+                f"{path} has {fps:g} frames per second, not {found.fps:g}; pass --fps {found.fps:g}"
+            )
+        found.fps = found.fps or fps or None
         found.paths[name], found.digests[name] = path, content
         for key, entry in entries.items():
             found.add(key, caches[key][entry])
@@ -189,6 +197,11 @@ class Reader:
         if self.strict:
             raise InputError(f"{reason} (--strict)")
         found.skipped.append(reason)
+
+
+def rates_differ(a: float | None, b: float | None) -> bool:
+    """Whether two frame rates are known and are not the same."""
+    return bool(a and b and abs(a / b - 1) > SAME_RATE)
 
 
 def _entry(content: str, caption: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kinema.clip import check_fps
 from kinema.data.media_folder import CLIPS, PICTURES, content_digest
 from kinema.errors import InputError
+from kinema.files import parse_json
 from kinema.media import arrays, probe, stream
 from kinema.media.pixels import cover
 from kinema.sample import expect_array
@@ -34,11 +35,18 @@ class View:
         fps: to which video files are brought, by the frames on screen; None keeps the stored
             frames. Arrays and pictures have no frame rate of their own and are taken to have it.
         size: (height, width): frames are scaled to cover it, the middle is kept. None: as stored.
+
+    Raises:
+        InputError: no clip can have this frame rate.
     """
 
     num_frames: int
     fps: float | None
     size: tuple[int, int] | None
+
+    def __post_init__(self) -> None:
+        if self.fps is not None:
+            check_fps(self.fps)
 
     def __str__(self) -> str:
         rate = f" at {self.fps:g} fps" if self.fps else ""
@@ -107,7 +115,7 @@ def caption_of(path: Path) -> str:
         if text.is_file():
             said = text.read_text(encoding="utf-8")
         else:
-            said = json.loads(record.read_text(encoding="utf-8"))["prompt"]
+            said = parse_json(record.read_text(encoding="utf-8"), str(record))["prompt"]
         words = " ".join(str(said).split())
     except (OSError, ValueError, KeyError, TypeError):
         words = ""

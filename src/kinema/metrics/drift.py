@@ -19,7 +19,7 @@ INSTRUMENTS = ("color", "contrast", "sharpness", "identity", "repetition", "seam
 FEWEST_FRAMES = 10  # so that a tenth is a frame
 APART = 8  # frames: nearer ones look alike in any clip
 AROUND = 4  # frames to either side, to which a step is compared
-ROWS = 1024  # frames that are compared with all others at once, for memory
+CELLS = 2**20  # pairs of frames that are compared at once, for memory
 STILL = 1e-4  # mean change of levels in [0, 1] that counts as none
 
 
@@ -74,12 +74,12 @@ def repetition(features: Tensor) -> Tensor:
     """
     x = _unit(features)
     number = torch.arange(len(x), device=x.device)
-    found = []
-    for rows in number.split(ROWS):
+    found = torch.zeros_like(x[:, 0])  # whole: small tensors between large ones would keep those
+    for rows in number.split(max(1, CELLS // len(x))):
         far = rows[:, None] - number >= APART
-        similar = (x[rows] @ x.T).masked_fill(~far, -1).amax(1)
-        found.append(torch.where(far.any(1), similar, torch.zeros_like(similar)))
-    return torch.cat(found)
+        similar = (x[rows] @ x.T).masked_fill_(~far, -1).amax(1)
+        found[rows] = torch.where(far.any(1), similar, found[rows])
+    return found
 
 
 def seams(frames: Tensor) -> Tensor:

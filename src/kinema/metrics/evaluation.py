@@ -5,23 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 from kinema.errors import InputError
 from kinema.metrics import intervals
-from kinema.metrics.clip_features import ClipSet, Reader
+from kinema.metrics.clip_features import ClipSet, Reader, rates_differ
 from kinema.metrics.clip_sets import View, find_clips
 from kinema.metrics.definitions import Definition, find, mean
 from kinema.metrics.measures import Device, Files, Key, Measure, expect_frames
-from kinema.metrics.passport import Passport, Score
+from kinema.metrics.passport import Passport, Score, made_by
 from kinema.noise import Noise
 
 BOOTSTRAP = f"95 %, bootstrap of generated clips, {intervals.DRAWS} draws"
 JACKKNIFE = f"95 %, jackknife of generated clips, {intervals.GROUPS} groups"
-SAME_RATE = 0.01  # GIF files round how long a frame is shown
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,11 @@ def evaluate(
         raise InputError(f"{comparing[0]} compares; name a folder of real clips, then yours")
     made = _measures(found, request)
     reader = Reader(
-        view=request.view, cache=request.cache, strict=request.strict, progress=progress
+        view=request.view,
+        cache=request.cache,
+        made_by=made_by(request.device),
+        strict=request.strict,
+        progress=progress,
     )
     kinds: dict[str, list[Measure]] = {"sets": [], "pairs": [], "generated": []}
     for name, definition in found.items():
@@ -131,7 +131,7 @@ def _expect_alike(real: ClipSet, generated: ClipSet) -> None:
         raise InputError(
             f"real clips are {h}x{w}, generated ones {height}x{width}; pass --size {height}x{width}"
         )
-    if real.fps and generated.fps and abs(real.fps / generated.fps - 1) > SAME_RATE:
+    if rates_differ(real.fps, generated.fps):
         raise InputError(
             f"real clips have {real.fps:g} frames per second, generated ones {generated.fps:g}; "
             f"pass --fps {generated.fps:g}"
@@ -151,6 +151,11 @@ def _scores(
     _expect_enough(name, definition, real, generated)
     features = generated.stacked(measure)
     known = real.stacked(measure) if definition.of == "sets" else None
+    for side in (features, known):
+        if side is not None and not side.isfinite().all():
+            raise InputError(
+                f"{name}: {measure.name} gives NaN or infinity; check the clips and the weights"
+            )
     statistic = formula.statistic(known, noise)
     values = statistic(features)
     is_mean = formula.statistic is mean
@@ -177,7 +182,7 @@ def _scores(
         width=generated.size[1],
         reference=_digest([*real.digests.values()]),
         seed=request.seed,
-        versions={"kinema": version("kinema"), "torch": str(torch.__version__)},
+        versions=made_by(request.device),
     )
     for label, value, interval in zip(formula.labels, values.tolist(), found):
         full = f"{name}.{label}" if label else name

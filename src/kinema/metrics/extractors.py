@@ -41,6 +41,8 @@ ROLES = {
     "c3d-mean": "mean2.npz, the clip that C3D subtracts",
     "alexnet": "alexnet-owt.pth, AlexNet of torchvision",
     "lpips-heads": "alex.pth of the package lpips, version 0.1",
+    "vgg16": "vgg16-397923af.pth, VGG16 of torchvision",
+    "lpips-vgg-heads": "vgg.pth of the package lpips, version 0.1",
     "clip": "a folder of transformers with clip-vit-base-patch32, or its weights",
     "dinov2": "dinov2_vits14_pretrain.pth, or a folder of transformers; any size",
     "videomae": "vit_g_hybrid_pt_1200e_ssv2_ft.pth, VideoMAE V2",
@@ -49,6 +51,11 @@ ROLES = {
 RANDOM_SIZE = 112  # pixels: a stand-in need not see 224
 EFFNET_SIZE = 224
 TINY = SHIPPED / "clip_convnet.shapes.safetensors"  # of bench/train_clip_convnet.py
+# Trunks of LPIPS: the network, the roles of its trunk and its heads.
+LPIPS = {
+    "AlexNet": (lpips.lpips_alex, "alexnet", "lpips-heads"),
+    "VGG16": (lpips.lpips_vgg, "vgg16", "lpips-vgg-heads"),
+}
 FRAME_EMBEDDER = RandomConvConfig(size=64, widths=(16, 32, 32, 64), seed=0)
 
 
@@ -203,19 +210,19 @@ def drift_measure(files: Files, device: Device) -> Measure:
     return Measure(name, embedder.weights, "RGB in [0, 1]", drift.FEWEST_FRAMES, run)
 
 
-def lpips_measure(files: Files, device: Device) -> Measure:
-    """LPIPS on AlexNet of each frame and the real one, their mean."""
-    network = _lpips("lpips", files, device)
+def lpips_measure(trunk: str, files: Files, device: Device) -> Measure:
+    """LPIPS on a trunk of `LPIPS` of each frame and the real one, their mean."""
+    network = _lpips(trunk, files, device)
 
     def run(real: Tensor, generated: Tensor) -> Tensor:
         return _distances(network, real, generated, device).double().mean()
 
-    return Measure("LPIPS v0.1, AlexNet", digest(network), "RGB in [-1, 1]", 1, run)
+    return Measure(f"LPIPS v0.1, {trunk}", digest(network), "RGB in [-1, 1]", 1, run)
 
 
 def tlp_measure(files: Files, device: Device) -> Measure:
     """tLP: how far the LPIPS from frame to frame differs from that of the real clip."""
-    network = _lpips("tlp", files, device)
+    network = _lpips("AlexNet", files, device)
 
     def run(real: Tensor, generated: Tensor) -> Tensor:
         changes = (_distances(network, *pairs(x), device) for x in (generated, real))
@@ -224,11 +231,12 @@ def tlp_measure(files: Files, device: Device) -> Measure:
     return Measure("tLP, LPIPS v0.1, AlexNet", digest(network), "RGB in [-1, 1]", 2, run)
 
 
-def _lpips(score: str, files: Files, device: Device) -> lpips.LPIPS:
-    trunk, heads = (file_for(role, files, score) for role in ("alexnet", "lpips-heads"))
-    network = lpips.LPIPS(lpips.lpips_alex())
-    load_into(network.trunk, trunk, plain_convnets.TRUNK)
-    load_into(network.heads, heads, lpips_map.HEADS)
+def _lpips(trunk: str, files: Files, device: Device) -> lpips.LPIPS:
+    config, *roles = LPIPS[trunk]
+    trunk_file, heads_file = (file_for(role, files, f"LPIPS on {trunk}") for role in roles)
+    network = lpips.LPIPS(config())
+    load_into(network.trunk, trunk_file, plain_convnets.TRUNK)
+    load_into(network.heads, heads_file, lpips_map.HEADS)
     return network.eval().to(device)
 
 

@@ -5,13 +5,30 @@ Two scores compare only if every field of their passports agrees (`compare`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kinema.errors import InputError
+from kinema.files import parse_json
+
+if TYPE_CHECKING:
+    from kinema.metrics.measures import Device
+
+# Packages by which features of a clip may differ in a digit; OpenCV is an extra, of two names.
+PACKAGES = ("kinema", "torch", "numpy", "av", "opencv-python-headless", "opencv-python")
+
+
+def made_by(device: Device) -> dict[str, str]:
+    """The versions of the packages that are installed, and the kind of device."""
+    found = {"device": str(device).partition(":")[0]}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +43,13 @@ class Passport:
         preprocessing: what happened to the clips before it.
         interval: how the confidence interval was computed.
         num_real, num_generated: clips that count; 0 where the score needs no real ones.
-        skipped_real, skipped_generated: clips that were broken, short or of another size.
+        skipped_real, skipped_generated: clips that were broken, short or of another size or rate.
         num_frames: of each clip.
         fps: frames per second; None where the files do not say.
         height, width: of the frames as they were read, in pixels.
         reference: digest of the real clips, in order; empty if there are none.
         seed: of everything that was drawn.
-        versions: of the packages that computed it.
+        versions: of the packages that computed it; of folders also the kind of device (`made_by`).
     """
 
     score: str
@@ -107,7 +124,7 @@ class Score:
                 interval=(float(low), float(high)),
                 passport=Passport.from_json(values["passport"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"a score is malformed: {error}; compute it anew") from error
@@ -157,8 +174,8 @@ def read_scores(path: str | Path) -> list[Score]:
         InputError: the file cannot be read or holds none.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        scores = found["scores"]
+        found = parse_json(Path(path).read_text(encoding="utf-8"), str(path))
+        scores = list(found["scores"])
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

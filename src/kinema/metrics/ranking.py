@@ -1,7 +1,7 @@
 """How well one series of numbers orders another: rank correlations, ROC-AUC; ties are shared.
 
 What metrics are judged by: does a score agree with what people said. Each function takes two
-tensors (N,) and gives a float64 scalar; `bootstrap.interval` says how sure it is.
+tensors (N,) and gives a float64 scalar; `intervals.bootstrap` says how sure it is.
 
 Letters: N observations.
 """

@@ -1,6 +1,6 @@
 """LTX-Video's networks as diffusers describes them: its arguments to our sizes, and back.
 
-Paper, code and licence: see `ltx_transformer.py`. Verified against diffusers 0.42.1 (Apache-2.0):
+Paper, code and license: see `ltx_transformer.py`. Verified against diffusers 0.42.1 (Apache-2.0):
 the arguments of ``LTXVideoTransformer3DModel`` and ``AutoencoderKLLTXVideo``, and equal outputs.
 
 diffusers counts levels, from the pixels to the middle, for the encoder and the decoder alike: some

@@ -1,6 +1,6 @@
 """The blocks of LTX-Video's VAE: residual blocks, and the steps between resolutions.
 
-Paper, code and licence: see `ltx_vae.py`. Letters: B batch, C channels, T frames, H height,
+Paper, code and license: see `ltx_vae.py`. Letters: B batch, C channels, T frames, H height,
 W width.
 A `conv` argument is the factory of the network's 3x3x3 convolutions, `conv(in, out, stride=...)`,
 with causality, padding, device and type bound to it.

@@ -1,6 +1,6 @@
 """Sizes of LTX-Video's VAE: the configuration, the published versions, the authors' constructor.
 
-Paper, code and licence: see `ltx_vae.py`. Verified: the parameter counts of the three versions.
+Paper, code and license: see `ltx_vae.py`. Verified: the parameter counts of the three versions.
 """
 
 from __future__ import annotations

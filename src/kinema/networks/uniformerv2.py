@@ -182,6 +182,7 @@ class UniFormerV2(VideoTower):
     """Clips (B, 3, frames, S, S) -> logits (B, K) of what is done in them."""
 
     NEW = ("blocks.*.local.*", "video_token", "readers.*", "balance", "norm.*", "head.*")
+    BEHIND_BLOCKS = ("video_token", "balance")  # readers have the one, the head the other
 
     def __init__(self, config: UniFormerV2Config, **factory: Unpack[Factory]) -> None:
         super().__init__(config, TubeEmbed(config, **factory), **factory)

@@ -23,6 +23,7 @@ from kinema.noise import Noise
 
 WORD = re.compile(r"[^\W_]+|[.,;!?]")
 PAD, BEGIN = 0, 1  # ids before those of the vocabulary
+NEAR = 2  # words on each side that a word sees before all see all
 
 
 @config
@@ -43,7 +44,9 @@ class WordEncoderConfig:
 class WordEncoder(nn.Module):
     """Words -> states (B, L, D): embeddings, learned positions, pre-norm transformer layers.
 
-    The first state belongs to a begin token, so that the empty text, which is the null, has one.
+    A convolution over neighbors tells a word what stands before and behind it, as in "navy to
+    teal", wherever in the sentence it is; it begins as nothing. The first state belongs to a begin
+    token, so that the empty text, which is the null, has one.
     """
 
     def __init__(self, config: WordEncoderConfig, **factory: Unpack[Factory]) -> None:
@@ -52,6 +55,11 @@ class WordEncoder(nn.Module):
         self._ids = {word: i + 2 for i, word in enumerate(config.vocabulary)}
         self.words = nn.Embedding(len(config.vocabulary) + 2, config.width, **factory)
         self.positions = nn.Embedding(config.max_words + 1, config.width, **factory)
+        self.neighbors = nn.Conv1d(
+            config.width, config.width, 2 * NEAR + 1, padding=NEAR, **factory
+        )
+        for parameter in self.neighbors.parameters():
+            nn.init.zeros_(parameter)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 config.width,
@@ -130,7 +138,10 @@ class WordEncoder(nn.Module):
         return Tokens(x=states[:-1], mask=mask[:-1], null=null)
 
     def _states(self, ids: Tensor) -> Tensor:
+        padding = ids == PAD
         x = self.words(ids) + self.positions.weight[: ids.shape[1]]
+        x = x.masked_fill(padding[..., None], 0)
+        x = x + self.neighbors(x.mT).mT
         for layer in self.layers:
-            x = layer(x, src_key_padding_mask=ids == PAD)
+            x = layer(x, src_key_padding_mask=padding)
         return self.norm(x)

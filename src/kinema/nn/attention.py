@@ -17,7 +17,7 @@ ROWS = 512  # queries of a block, at least: with fewer the products are slower
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(D) + mask) v, with softmax in float32.
+    """softmax(q k^T / sqrt(D) + mask) v; sums of the softmax are float32.
 
     Everywhere but in bf16 on the CPU this is torch's fused kernel. There matrix products of torch
     are faster, in blocks that the cache holds: `bench/attention.py` measures both. Their logits

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kinema.planning.stand_in import computing_device
+
 TILE = 4  # frames of the result that six products make
 CHANNELS = 32  # with fewer, sums of frames take longer than the products that they save
 PIXELS = 256  # of one sum of frames; with fewer, sums of planes do
@@ -41,7 +43,7 @@ def convolved(conv: nn.Conv3d, x: Tensor, repeated: tuple[int, int]) -> Tensor:
     """
     (batch, channels, length, height, width), filters = x.shape, conv.out_channels
     exact = x.dtype is torch.float32 and not torch.is_autocast_enabled("cpu")
-    ours = exact and x.device.type == "cpu" and conv.stride == (1, 1, 1)
+    ours = exact and computing_device(x) == "cpu" and conv.stride == (1, 1, 1)
     if torch.is_grad_enabled() or not ours or min(channels, filters) < CHANNELS:
         return conv(_padded(x, -repeated[0], length + repeated[1]))
     size = batch, filters, length + sum(repeated) - 2, height, width

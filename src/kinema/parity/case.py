@@ -8,7 +8,6 @@ of the weights, tolerance) and ``io.safetensors`` (the tensors, named ``in.*``, 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from kinema.errors import InputError, unknown
+from kinema.files import parse_json
 from kinema.weights.files import open_checkpoint
 from kinema.weights.fill import fill_one
 
@@ -159,10 +159,7 @@ def read_case(folder: str | Path) -> Case:
 
 
 def _fields(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
+    fields = parse_json(path.read_bytes(), str(path))
     if not isinstance(fields, dict):
         raise InputError(f"{path} must be a JSON object")
     if fields.get("schema") != SCHEMA:

@@ -27,6 +27,7 @@ from kinema.planning.hardware import HERE, Hardware
 from kinema.planning.meters import latency
 from kinema.planning.operations import Kind
 
+SCHEME = 2  # of the figures; rises when others are kept, or mean something else
 REPEATS = 5
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SIDES = ((128, 256, 256), (512, 1024, 1024), (1536, 2048, 2048))  # rows, in, out of products
@@ -37,6 +38,7 @@ ELEMENTS = (2**14, 2**18, 2**21)  # of all that is done element by element
 BEYOND_CACHES = 2**24
 ROW = 512
 LAYERS = 64  # of a network that is all overhead
+Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 # What a process holds that makes clips, with networks of next to no weights.
 PROCESS = """
 import torch
@@ -51,18 +53,20 @@ print(resident_peak())
 """
 
 
-def this_machine(*, anew: bool) -> Hardware:
+def this_machine(*, anew: bool, attention: Attention) -> Hardware:
     """This machine, as it was measured with the number of threads that torch uses now.
 
     Args:
         anew: measure it though it was measured before.
+        attention: of queries, keys and values (B, H, N, D) and a mask, as networks compute it.
 
     Raises:
         InputError: what was measured before cannot be read, or nothing can be kept.
     """
     path = _place()
     if anew or not path.exists():
-        write_text(path, json.dumps({**_key(), **_measured()}, indent=1) + "\n", overwrite=True)
+        figures = {**_key(), **_measured(attention)}
+        write_text(path, json.dumps(figures, indent=1) + "\n", overwrite=True)
     read = parse_json(path.read_text(encoding="utf-8"), str(path))
     try:
         if any(read[name] != value for name, value in _key().items()):
@@ -75,6 +79,7 @@ def this_machine(*, anew: bool) -> Hardware:
     return Hardware(
         name=HERE,
         title=f"this machine ({read['cpu']}, {threads} thread{'s' * (threads > 1)})",
+        device="cpu",
         memory=memory(),
         reserved=int(process),
         rates=rates,
@@ -94,6 +99,7 @@ def memory() -> int:
 def _key() -> dict[str, Any]:
     """What the figures depend on."""
     return {
+        "scheme": SCHEME,
         "cpu": _cpu(),
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
@@ -118,10 +124,10 @@ def _place() -> Path:
 
 
 @torch.inference_mode()
-def _measured() -> dict[str, Any]:
+def _measured(attention: Attention) -> dict[str, Any]:
     """All figures, as JSON."""
     rates: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for kind, dtype, size, call in _works():
+    for kind, dtype, size, call in _works(attention):
         rates.setdefault((kind, dtype), []).append((size, size / latency(call, REPEATS)))
     child = subprocess.run(
         [sys.executable, "-c", PROCESS], capture_output=True, text=True, check=True
@@ -134,7 +140,7 @@ def _measured() -> dict[str, Any]:
     }
 
 
-def _works() -> Iterator[tuple[Kind, str, float, Callable[[], object]]]:
+def _works(attention: Attention) -> Iterator[tuple[Kind, str, float, Callable[[], object]]]:
     """What is measured: kind, type, size in FLOP or bytes, and the call that does it."""
     for name, dtype in DTYPES.items():
         for rows, width, out in SIDES:
@@ -146,10 +152,14 @@ def _works() -> Iterator[tuple[Kind, str, float, Callable[[], object]]]:
             conv = nn.Conv3d(channels, channels, 3, padding=(0, 1, 1), dtype=dtype)
             flops = 2 * 27 * channels**2 * frames * side**2
             yield "convolution", name, flops, partial(conv, x)
+            images = torch.ones(frames, channels, side, side, dtype=dtype)
+            images = images.contiguous(memory_format=torch.channels_last)
+            flat = nn.Conv2d(channels, channels, 3, padding=1, dtype=dtype)
+            yield "images", name, flops // 3, partial(flat, images)
         for count in TOKENS:
             q = torch.ones(1, HEADS, count, HEAD_WIDTH, dtype=dtype)
             flops = 4 * HEADS * count**2 * HEAD_WIDTH
-            yield "attention", name, flops, partial(F.scaled_dot_product_attention, q, q, q)
+            yield "attention", name, flops, partial(attention, q, q, q, None)
         for count in ELEMENTS:
             yield from _by_elements(name, torch.ones(count // ROW, ROW, dtype=dtype))
         x, y, z = (torch.ones(BEYOND_CACHES, dtype=dtype) for _ in range(3))

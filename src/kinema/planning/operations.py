@@ -6,6 +6,7 @@ Operations come in kinds, because a machine has a rate of its own for each of th
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -15,9 +16,11 @@ from torch._ops import OpOverload
 
 from kinema.planning.meters import FORMULAS
 
-Kind = Literal["matmul", "convolution", "attention", "plain", "function", "series", "strided"]
-PRODUCTS = ("matmul", "convolution", "attention")
-SMALL = 20_480  # channels times frames times rows, up to which torch has a kernel of its own
+Kind = Literal[
+    "matmul", "convolution", "images", "attention", "plain", "function", "series", "strided"
+]
+PRODUCTS = ("matmul", "convolution", "images", "attention")  # images: by kernels of two dimensions
+SMALL = 20_480  # product of the first four sizes, up to which torch has a kernel of its own
 SHORT_CHUNK = 64  # bytes below which pieces are not copied as blocks
 FRESH = 2**25  # bytes from which the allocator of a process asks the system for new pages
 
@@ -76,19 +79,20 @@ def operation(
     name = function.overloadpacket.__name__
     if function.is_view or name in FREE:
         return None
-    given, made = list(tensors((args, kwargs))), list(tensors(out))
+    read = {key: value for key, value in kwargs.items() if key != "out"}
+    given, made = list(tensors((args, read))), list(tensors(out))
     if not made:
         return None
     moved = sum(map(bytes_of, given)) + sum(map(bytes_of, made))
     dtype = str(made[0].dtype).removeprefix("torch.")
-    there = {x.untyped_storage()._cdata for x in given}
+    there = {x.untyped_storage()._cdata for x in tensors((args, kwargs))}
     new = [bytes_of(x) for x in made if x.untyped_storage()._cdata not in there]
     formula, workspace = FORMULAS.get(function.overloadpacket), 0
     if formula is None:
         flops, kind = 0, kind_of(name, given, made[0])
     else:
-        flops, kind = int(formula(*args, **kwargs, out_val=out)), product(name)
-    if kind == "convolution":
+        flops, kind = int(formula(*args, **kwargs, out_val=out)), product(name, args)
+    if kind in ("convolution", "images"):
         copies = [unrolled(args[0], args[1], out)] if is_unrolled(name, args) else [*given, *made]
         sizes = [x if isinstance(x, int) else bytes_of(x) for x in copies]
         workspace, new = sum(sizes), new + sizes
@@ -101,9 +105,8 @@ def is_unrolled(name: str, args: tuple[Any, ...]) -> bool:
     if "backward" in name:
         return False
     x, weight, groups = args[0], args[1], args[8]
-    rows = x.numel() // x.shape[-1]
-    is_small = x.shape[0] == groups == 1 and rows <= SMALL and max(weight.shape[2:]) <= 3
-    return x.dtype is torch.float32 and is_small
+    is_small = x.shape[:4].numel() <= SMALL and max(weight.shape[2:]) <= 3
+    return x.dtype is torch.float32 and x.shape[0] == groups == 1 and is_small
 
 
 def unrolled(x: Tensor, weight: Tensor, out: Tensor) -> int:
@@ -112,10 +115,11 @@ def unrolled(x: Tensor, weight: Tensor, out: Tensor) -> int:
     return patch * out.shape[2:].numel() * x.element_size() if weight[0, 0].numel() > 1 else 0
 
 
-def product(name: str) -> Kind:
+def product(name: str, args: tuple[Any, ...]) -> Kind:
     """The kind of an operation that multiplies and adds."""
     if "convolution" in name:
-        return "convolution"
+        weight = args[2 if "backward" in name else 1]
+        return "images" if weight.ndim == 4 else "convolution"
     return "attention" if "attention" in name else "matmul"
 
 
@@ -130,15 +134,25 @@ def kind_of(name: str, given: list[Tensor], made: Tensor) -> Kind:
     if name in ("cat", "stack"):
         is_strided = any(_chunk(x, made) < SHORT_CHUNK for x in given if x.numel())
     else:
-        # What lies in memory in another order than the result, or with gaps, is not streamed.
-        alike = [x for x in given if x.shape == made.shape and 0 not in x.stride()]
-        is_strided = any(_order(x) != _order(made) for x in alike)
+        # What lies in memory in another order than the result, or in crumbs, is not streamed.
+        alike = [x for x in (*given, made) if x.shape == made.shape and 0 not in x.stride()]
+        is_strided = any(_order(x) != _order(made) or _run(x) < SHORT_CHUNK for x in alike)
     return "strided" if is_strided else "plain"
 
 
-def _order(x: Tensor) -> tuple[int, ...]:
-    """The strides of the dimensions that are longer than 1."""
-    return tuple(step for size, step in zip(x.shape, x.stride()) if size > 1)
+def _order(x: Tensor) -> list[int]:
+    """The dimensions that are longer than 1, as they follow one another in memory."""
+    return sorted((d for d, size in enumerate(x.shape) if size > 1), key=x.stride, reverse=True)
+
+
+def _run(x: Tensor) -> float:
+    """Bytes that lie side by side; without end if the whole does."""
+    run = 1
+    for dimension in reversed(_order(x)):
+        if x.stride(dimension) != run:
+            return run * x.element_size()
+        run *= x.shape[dimension]
+    return math.inf
 
 
 def _chunk(piece: Tensor, whole: Tensor) -> int:

@@ -28,6 +28,7 @@ from kinema.planning.operations import Operation, operation, tensors
 ATEN = torch.ops.aten
 META = torch.device("meta")
 REST = ""  # the role of what no network does
+CODING = ("encode", "decode")  # of codecs, which compute outside of `forward` too
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Rehearsal:
 
     Without gradients a network is run once for each set of shapes that it is called with; further
     calls are counted by the first. So steps of a sampler that skip an attention are counted whole.
+    What the meta device stands for is told outside: see `stand_in.py`.
 
     Args:
         networks: {role: network} on the meta device, whose calls are told apart.
@@ -91,7 +93,10 @@ class Rehearsal:
     def __enter__(self) -> Self:
         for role, network in self.networks.items():
             for module in network.modules():
-                self._watch(role, module)
+                self._watch(role, module, "forward")
+            for name in CODING:
+                if hasattr(network, name):
+                    self._watch(role, network, name)
         self._modes.enter_context(_FusedAttention())
         self._modes.enter_context(_Booked(self))
         return self
@@ -130,22 +135,22 @@ class Rehearsal:
         del self._held[key]
         self.live -= size
 
-    def _watch(self, role: str, module: nn.Module) -> None:
-        """Counts the calls of a module that come from outside the networks."""
-        forward = module.forward
+    def _watch(self, role: str, module: nn.Module, name: str) -> None:
+        """Counts the calls of a method that come from outside the networks."""
+        method = getattr(module, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._role != REST:
-                return forward(*args, **kwargs)
+                return method(*args, **kwargs)
             self.costs[role].calls += 1
-            key = None if torch.is_grad_enabled() else (id(module), shapes((args, kwargs)))
+            key = None if torch.is_grad_enabled() else (id(module), name, shapes((args, kwargs)))
             if key in self._known:
                 return self._again(self.costs[role], self._known[key])
             self.hold(*(x for x in tensors((args, kwargs)) if x.is_meta))
-            return self._first(role, key, lambda: forward(*args, **kwargs))
+            return self._first(role, key, lambda: method(*args, **kwargs))
 
-        module.forward = call
-        self._modes.callback(module.__dict__.pop, "forward", None)
+        setattr(module, name, call)
+        self._modes.callback(module.__dict__.pop, name, None)
 
     def _first(self, role: str, key: Any, call: Callable[[], Any]) -> Any:
         cost = self.costs[role]

@@ -20,6 +20,7 @@ from kinema.errors import InputError
 THRESHOLD = 0.025  # how far the linear half of `linear_quadratic` falls
 BETAS = (0.00085, 0.012)  # the first and the last of Stable Diffusion's
 TRAINING_STEPS = 1000
+LARGEST_SHIFT = 16.0  # beyond it all levels round to 1
 
 
 def linear(num_steps: int) -> Tensor:
@@ -67,7 +68,15 @@ def stable_diffusion(num_steps: int) -> Tensor:
 
 
 def shift(t: Tensor, mu: float) -> Tensor:
-    """SD3's shift towards noise: e^mu / (e^mu + 1/t - 1); 1 stays 1 to the last bit."""
+    """SD3's shift towards noise: e^mu / (e^mu + 1/t - 1); 1 stays 1 to the last bit.
+
+    Raises:
+        InputError: mu is so large that nothing but noise is left.
+    """
+    if mu > LARGEST_SHIFT:
+        raise InputError(
+            "so many tokens need nothing but noise; choose a smaller size or fewer frames"
+        )
     shifted = math.exp(mu) * t
     return shifted / (shifted + (1 - t))
 

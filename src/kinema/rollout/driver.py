@@ -48,7 +48,7 @@ class Rollout:
         seed: of the noise; a window depends on it and on its number alone, not on the length of
             the story.
         sampling: size of a window and sampler.
-        negative: what guidance moves away from.
+        negative: what guidance moves away from; if None, what the model itself has.
         image: the first frame, a clip of one.
 
     Raises:
@@ -63,7 +63,7 @@ class Rollout:
         *,
         seed: int,
         sampling: Any,
-        negative: str,
+        negative: str | None,
         image: Clip | None,
     ) -> None:
         model.check(sampling)
@@ -116,7 +116,7 @@ def tell(
     *,
     seed: int,
     sampling: Any = None,
-    negative: str = "",
+    negative: str | None = None,
     image: Clip | None = None,
 ) -> Iterator[Clip]:
     """A story, window by window: clips of new frames that follow one another.

@@ -39,15 +39,16 @@ class Instruments:
 
     def add(self, frames: np.ndarray) -> None:
         """Takes the next frames, (n, H, W, 3) uint8."""
-        new = slice(self._count, self._count + len(frames))
         levels = rearrange(torch.from_numpy(frames), "n h w c -> n c h w")
-        self._features[new] = self._embedder.run(levels)
-        x = levels.double() / 255
-        self._looks[new, :3] = x.mean((2, 3))
-        self._looks[new, 3], self._looks[new, 4] = drift.contrast(x), drift.sharpness(x)
-        joined = torch.cat((x[:1] if self._last is None else self._last, x))
-        self._steps[new] = joined.diff(dim=0).abs().mean((1, 2, 3))
-        self._last, self._count = x[-1:].clone(), new.stop
+        self._features[self._count : self._count + len(frames)] = self._embedder.run(levels)
+        for level in levels.split(1):  # a window of float64 would be eight times as large
+            x = level.double() / 255
+            looks = (x.mean((2, 3))[0], drift.contrast(x), drift.sharpness(x))
+            self._looks[self._count] = torch.cat(looks)
+            if self._last is not None:
+                self._steps[self._count] = (x - self._last).abs().mean()
+            self._last = x
+            self._count += 1
 
     def curves(self) -> Tensor:
         """As `drift.curves` of the whole clip, (6, T)."""

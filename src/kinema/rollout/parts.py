@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
-from itertools import count, takewhile
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,12 @@ import numpy as np
 
 from kinema.clip import Clip
 from kinema.errors import InputError
-from kinema.files import atomic, write_text
+from kinema.files import atomic, parse_json, write_text
+from kinema.media.arrays import read_arrays
+from kinema.sample import expect_array
 
 SETTINGS = "story.json"
-DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (InputError, KeyError)
 
 
 class Parts:
@@ -50,7 +50,7 @@ class Parts:
             )
         if other:
             self.remove()
-        self.count = sum(1 for _ in takewhile(self._readable, count()))
+        self.count = self._finished()
 
     def add(self, clip: Clip) -> None:
         """Saves the new frames of the next window.
@@ -88,7 +88,7 @@ class Parts:
         if not file.exists():
             return "nothing tells which" if self._files() else ""
         try:
-            old = json.loads(file.read_text(encoding="utf-8"))
+            old = parse_json(file.read_text(encoding="utf-8"), SETTINGS)
             names = [name for name in self.settings if old.get(name) != self.settings[name]]
         except (OSError, ValueError, AttributeError):
             return f"{SETTINGS} cannot be read"
@@ -100,13 +100,20 @@ class Parts:
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:05d}.npz"
 
-    def _read(self, number: int) -> np.ndarray:
-        with np.load(self._file(number)) as arrays:
-            return np.asarray(arrays["frames"])
+    def _finished(self) -> int:
+        """How many windows can be read, from the first on, whose frames have one size."""
+        size = None
+        for number in count():
+            try:
+                frames = self._read(number)
+            except DAMAGED:
+                break
+            size = size or frames.shape[1:]
+            if not frames.size or frames.shape[1:] != size:
+                break
+        return number
 
-    def _readable(self, number: int) -> bool:
-        try:
-            self._read(number)
-        except DAMAGED:
-            return False
-        return True
+    def _read(self, number: int) -> np.ndarray:
+        frames = read_arrays(self._file(number))["frames"]
+        expect_array("frames", frames, np.uint8, "F H W 3", (None, None, None, 3))
+        return frames

@@ -5,10 +5,13 @@ Letters: s frames to one latent frame of a causal codec, whose first latent fram
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from kinema.errors import InputError
+from kinema.media.source import MAX_FRAMES
 from kinema.rollout.story import Segment
 from kinema.systems.keyframes import held_frames
 
@@ -45,22 +48,25 @@ def plan(segments: Sequence[Segment], *, num_frames: int, fps: float, stride: in
         stride: s.
 
     Raises:
-        InputError: there is no segment, one is shorter than what can be cut, or windows have no
-            frame of their own.
+        InputError: there is no segment, the story is too long, a segment is shorter than what can
+            be cut, or windows have no frame of their own.
     """
     if not segments:
         raise InputError("the story has no segment; give at least one")
+    places = [segment.place or f"segment {n}" for n, segment in enumerate(segments, start=1)]
+    ends = [seconds * fps for seconds in accumulate(segment.seconds for segment in segments)]
+    if ends[-1] > MAX_FRAMES:  # before windows take memory
+        place = places[bisect(ends, MAX_FRAMES)]
+        raise InputError(f"{place}: the story is longer than {MAX_FRAMES:,} frames; tell less")
     windows: list[Window] = []
-    have, seconds = 0, 0.0
+    have = 0
     for number, segment in enumerate(segments):
-        seconds += segment.seconds
-        last = number == len(segments) - 1
-        exact = seconds * fps
+        exact, last = ends[number], number == len(segments) - 1
         end = round(exact) if last else 1 + stride * round((exact - 1) / stride)
         if end <= have:
             raise InputError(
-                f"{segment.place or f'segment {number + 1}'}: {segment.seconds:g} seconds leave "
-                f"no frame at {fps:g} per second; make it {stride / fps:.2g} or longer"
+                f"{places[number]}: {segment.seconds:g} seconds leave no frame at {fps:g} per "
+                f"second; make it {stride / fps:.2g} or longer"
             )
         while have < end:
             held = held_frames(have, num_frames, stride) if have else 0

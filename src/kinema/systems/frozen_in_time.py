@@ -27,11 +27,18 @@ from kinema.media.pixels import cover
 from kinema.media.reading import probe, read_frames
 from kinema.networks.space_time_vit import SpaceTimeViT, fit_frames
 from kinema.sample import Folder, Text
-from kinema.systems.frozen_in_time_config import PRESETS, FrozenInTimeConfig, Projections
+from kinema.systems.frozen_in_time_config import (
+    PRESETS,
+    VERSIONS,
+    FrozenInTimeConfig,
+    Projections,
+)
+from kinema.systems.frozen_in_time_files import FrozenInTimeFiles
 from kinema.systems.frozen_in_time_training import CLIP_FRAMES, STAGES, clip_size
 from kinema.systems.model import Model, Part
 from kinema.systems.retriever import Retriever
 from kinema.systems.retriever_index import Index, IndexPlace
+from kinema.weights.maps.frozen_in_time import find
 
 CARD = Card(
     name="frozen_in_time",
@@ -51,24 +58,39 @@ CARD = Card(
         "names and counts of parameters with 4 and 8 frames; DistilBERT against transformers",
         "with the published time_init, queries and keys of the attention over time stay zero",
     ),
-    inferred=("batch sizes of the paper's curriculum, here one for all phases",),
+    inferred=(
+        "batch sizes of the paper's curriculum, here one for all phases",
+        "shares of the steps with 4 and 8 frames, of the model with 8",
+    ),
     deviations=(
         "tiny reads text with a small word encoder of our own instead of DistilBERT",
         "gradients are clipped at norm 1; no dropout in the text encoder",
         "random frames of a clip may be the last of their stretch, which the authors' never are",
-        "a clip with fewer frames than the model reads is not filled up with black ones",
+        "a clip with fewer frames than the model reads is not filled up with black ones: in an "
+        "index it has these, in training they are repeated",
+        "where a folder has no pictures, stills are frames of its clips",
     ),
     coupled="every other clip of the batch is a negative",
 )
 
 
 class FrozenInTime(Retriever):
-    """The system: `index` looks at a folder of clips, `search` ranks them for a text."""
+    """The system: `index` looks at a folder of clips, `search` ranks them for a text.
+
+    A file of timm's image ViT, named with a version and the folder of a DistilBERT, is a beginning.
+    """
 
     CARD = CARD
     CONFIG = FrozenInTimeConfig
     PRESETS = PRESETS
     STAGES = STAGES
+    PUBLISHED = FrozenInTimeFiles(
+        name=CARD.name,
+        parts={"text": build_text, "video": SpaceTimeViT, "projections": Projections},
+        versions=VERSIONS,
+        find=find,
+        fresh=(),
+    ).published()
     config: FrozenInTimeConfig
     text = Part(build_text)
     video = Part(SpaceTimeViT)

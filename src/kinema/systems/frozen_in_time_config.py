@@ -1,6 +1,6 @@
 """Configuration, projections and presets of Frozen in Time.
 
-Paper, code and licence: see `frozen_in_time.py`. Sizes of `tiny` and `nano` are ours.
+Paper, code and license: see `frozen_in_time.py`. Sizes of `tiny` and `nano` are ours.
 """
 
 from __future__ import annotations
@@ -85,6 +85,12 @@ def full() -> FrozenInTimeConfig:
     )
 
 
+def frames8() -> FrozenInTimeConfig:
+    """The same for 8 frames: 180,928,256 parameters."""
+    base = full()
+    return replace(base, video=replace(base.video, num_frames=8))
+
+
 def tiny() -> FrozenInTimeConfig:
     """Trains on two cores in minutes: up to 4 frames of 32x32, the words of the world `shapes`."""
     return FrozenInTimeConfig(
@@ -117,4 +123,5 @@ def nano() -> FrozenInTimeConfig:
     )
 
 
-PRESETS = {preset.__name__: preset for preset in (full, tiny, nano)}
+VERSIONS = {version.__name__: version for version in (full, frames8)}
+PRESETS = {**VERSIONS, "tiny": tiny, "nano": nano}

@@ -1,106 +1,43 @@
 """The training plan of Frozen in Time: one step on clips, one on stills; few frames, then more.
 
-Paper, code and licence: see `frozen_in_time.py`. Steps on clips and on stills take turns, so that
-negatives are of one kind. The curriculum begins with one frame of each clip. A model
-has temporal positions for all frames; those that no step has read yet are still the zeros that they
-began with, which is how the authors' code grows them.
-
-The published recipe is that of the authors' configurations, with the shares of their README; batch
-sizes are the paper's as recalled, the recipes of small sizes ours.
+Paper, code and license: see `frozen_in_time.py`. Steps on clips and on stills take turns, so that
+negatives are of one kind. The curriculum begins with one frame of each clip. A model has temporal
+positions for all frames; those that no step has read yet are still the zeros that they began with,
+which is how the authors' code grows them.
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
-from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from kinema.config import config
 from kinema.data.batches import Alternating, SegmentFrames, ShapesStills, Source, WorldClips
 from kinema.data.clips import SPLITS, ClipSize, split_of, to_clip
-from kinema.errors import InputError
 from kinema.media import write_contact_sheet
 from kinema.noise import Noise
+from kinema.systems.frozen_in_time_clips import (
+    WORLDS,
+    CaptionedClips,
+    CaptionedFolder,
+    CaptionedStage,
+    captioned,
+)
+from kinema.systems.frozen_in_time_recipes import FRAMES8, FULL, NANO, TINY, RetrieverRecipe
 from kinema.training.captions import draw_captions
 from kinema.training.contrastive import ContrastiveObjective, cosines
+from kinema.training.folder_stage import check_once
 from kinema.training.objective import Batch
-from kinema.training.recipe import Recipe
-from kinema.training.stage import Stage
 
 if TYPE_CHECKING:
     from kinema.systems.frozen_in_time import FrozenInTime
 
 CLIP_FRAMES, FPS = 12, 8.0
 QUERIES, RANKS = 6, 3  # on a sheet
-
-
-@config
-class RetrieverRecipe(Recipe):
-    """How both encoders are trained.
-
-    Args:
-        frames: taken from each clip, phase by phase.
-        shares: of the steps that each phase has; 1 in all.
-        temperature: of the loss.
-
-    Raises:
-        InputError: phases do not have more and more frames, or their shares are not 1 in all.
-    """
-
-    frames: tuple[int, ...]
-    shares: tuple[float, ...]
-    temperature: float
-
-    def __post_init__(self) -> None:
-        Recipe.__post_init__(self)  # a class with slots has no super()
-        rising = (0, *self.frames)
-        if not self.frames or any(a >= b for a, b in pairwise(rising)):
-            raise InputError(f"frames must rise from phase to phase, as [1, 4], not {self.frames}")
-        fits = len(self.shares) == len(self.frames) and min(self.shares) > 0
-        if not (fits and math.isclose(sum(self.shares), 1)):
-            raise InputError(
-                f"shares must be one for each of frames={list(self.frames)}, above 0 and 1 in all, "
-                f"not {list(self.shares)}"
-            )
-
-    def frames_at(self, step: int) -> int:
-        """How many frames of each clip a step takes, of the steps from 0 on."""
-        ends = [round(share * self.steps) for share in accumulate(self.shares)]
-        return self.frames[min(bisect_right(ends, step), len(self.frames) - 1)]
-
-
-FULL = RetrieverRecipe(
-    steps=100_000,
-    batch_size=24,
-    learning_rate=3e-5,
-    warmup=0,
-    decay=0.0,
-    betas=(0.9, 0.999),
-    ema=0.0,
-    frames=(1, 4),
-    shares=(0.9, 0.1),
-    temperature=0.05,
-)
-TINY = replace(
-    FULL,
-    steps=2000,
-    batch_size=64,
-    learning_rate=1e-3,
-    warmup=50,
-    decay=0.5,
-    ema=0.99,
-    report_every=250,
-    save_every=250,
-    shares=(0.5, 0.5),
-)
-NANO = TINY.nano(batch_size=4)
 
 
 def objective(model: FrozenInTime, recipe: RetrieverRecipe) -> ContrastiveObjective:
@@ -116,12 +53,42 @@ def embed(model: FrozenInTime, batch: Batch, noise: Noise) -> tuple[Tensor, Tens
     return model.embed_texts(texts), model.embed_clips(batch["clips"])
 
 
-def data(model: FrozenInTime, recipe: RetrieverRecipe, world: str) -> tuple[Source, Source]:
+def prepare(
+    model: FrozenInTime, recipe: RetrieverRecipe, named: str | None, run: Path
+) -> str | None:
+    """Looks at every file of a folder and at its captions.
+
+    Raises:
+        InputError: files or captions cannot be read, or are too few, or the files are not those
+            that the run began with.
+    """
+    if (folder := captioned(named)) is not None:
+        folder.check(model, recipe.batch_size)
+        check_once(folder.files, run)
+    return named
+
+
+def data(model: FrozenInTime, recipe: RetrieverRecipe, named: str) -> tuple[Source, Source]:
     """Clips and stills in turn; held out are clips of the last phase under their full captions."""
+    if (folder := captioned(named)) is not None:
+        return folder_data(model, recipe, folder)
     moving = clip_size(model, CLIP_FRAMES)
-    clips, whole = (WorldClips(split_of(world, split, moving)) for split in SPLITS)
-    stills = ShapesStills(split_of(world, "train", clip_size(model, 1)))
+    clips, whole = (WorldClips(split_of(named, split, moving)) for split in SPLITS)
+    stills = ShapesStills(split_of(named, "train", clip_size(model, 1)))
     return in_turns(clips, stills, recipe), looked_at(whole, recipe)
+
+
+def folder_data(
+    model: FrozenInTime, recipe: RetrieverRecipe, folder: CaptionedFolder
+) -> tuple[Source, Source]:
+    """The same from the files of a folder."""
+    cut: dict[str, Any] = {"seed": 0, "flip": recipe.flip, "crop_area": recipe.crop_area}
+    whole: dict[str, Any] = {"seed": None, "flip": 0.0, "crop_area": (1.0, 1.0)}
+    said, side = folder.captions, model.config.video.image_size
+    phases = {n: CaptionedClips(folder.clips, said, n, side, **cut) for n in recipe.frames}
+    stills = CaptionedClips(folder.stills, said, 1, side, **cut)
+    unseen = CaptionedClips(folder.files.held_out, said, recipe.frames[-1], side, **whole)
+    return by_phases(phases, stills, recipe), looked_at(unseen, recipe)
 
 
 def in_turns(clips: Source, stills: Source, recipe: RetrieverRecipe) -> Source:
@@ -133,6 +100,11 @@ def in_turns(clips: Source, stills: Source, recipe: RetrieverRecipe) -> Source:
         recipe: of the training.
     """
     phases = {count: SegmentFrames(clips, num_frames=count, seed=0) for count in recipe.frames}
+    return by_phases(phases, stills, recipe)
+
+
+def by_phases(phases: Mapping[int, Source], stills: Source, recipe: RetrieverRecipe) -> Source:
+    """Training batches of sources that give the frames of each phase by themselves."""
 
     def parts(samples: tuple[int, ...]) -> Batch:
         return phases[recipe.frames_at(samples[0] // recipe.batch_size)](samples)
@@ -177,12 +149,13 @@ def sheet(model: FrozenInTime, held_out: Batch, path: Path) -> None:
 
 
 STAGES = {
-    "retriever": Stage(
+    "retriever": CaptionedStage(
         trains=("text", "video", "projections"),
-        recipes={"full": FULL, "tiny": TINY, "nano": NANO},
+        recipes={"full": FULL, "frames8": FRAMES8, "tiny": TINY, "nano": NANO},
         objective=objective,
         data=data,
+        prepare=prepare,
         sheet=sheet,
-        worlds=("shapes",),
+        worlds=WORLDS,
     )
 }

@@ -40,11 +40,15 @@ class PolicyRecipe(Recipe):
         answer: what a right answer counts: 1, as published, or the probability that the network
             gives it, so that small batches always tell something.
         host_rate: learning rate of the transformer, as a share of that of the interpreters.
+        flip: share of the clips that are mirrored, of those that are read from files.
+        crop_area: least and largest share of a frame that is cut out, of the same clips.
     """
 
     penalties: tuple[float, ...]
     answer: Literal["right", "probability"]
     host_rate: float
+    flip: float
+    crop_area: tuple[float, float]
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)

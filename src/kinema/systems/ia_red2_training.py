@@ -33,6 +33,8 @@ FULL = PolicyRecipe(
     penalties=(3.0, 5.0, 8.0),
     answer="right",
     host_rate=0.1,
+    flip=DEIT.flip,
+    crop_area=DEIT.crop_area,
 )
 # Larger penalties for small networks: what is dropped should not cost 0.7 points (the bar, beside
 # a held-out loss of 0.7 log 10 = 1.61 or less, and 1.2 times the speed).
@@ -65,7 +67,7 @@ def policy_objective(model: IARED2, recipe: PolicyRecipe) -> PolicyObjective:
 
 def policy_data(model: IARED2, recipe: PolicyRecipe, named: str) -> tuple[Source, Source]:
     """As for the classifier, but nothing is mixed: a reward is for one class."""
-    return data(model, DRAWN, named)
+    return data(model, replace(DRAWN, flip=recipe.flip, crop_area=recipe.crop_area), named)
 
 
 def sheet(model: IARED2, held_out: Batch, path: Path) -> None:

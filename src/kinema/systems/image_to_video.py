@@ -44,11 +44,11 @@ class ImageToVideo(TextToVideo):
         source: Source | None = None,
         noise: Noise,
         sampling: Any,
-        negative: str = "",
+        negative: str | None = None,
     ) -> Tensor:
         """As `TextToVideo.latents`, with frames that are given, or a clip that is made anew."""
         self.check(sampling)
-        conditions = self.prepare(prompts, negative, sampling, keyframes)
+        conditions = self.prepare(prompts, self.negative(negative, sampling), sampling, keyframes)
         return self.sample(conditions, noise, sampling, keyframes, source)
 
     def prepare(
@@ -127,7 +127,7 @@ class ImageToVideo(TextToVideo):
         image: Clip | str | Path | None = None,
         keyframes: Sequence[Keyframe] = (),
         seed: int,
-        negative: str = "",
+        negative: str | None = None,
         extend: Clip | str | Path | None = None,
         before: bool = False,
         video: Clip | str | Path | None = None,

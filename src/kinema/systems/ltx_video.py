@@ -22,11 +22,7 @@ from kinema.condition import Conditions, Grid
 from kinema.conditions.encoders import build_text
 from kinema.errors import InputError
 from kinema.networks.ltx_latent_upsampler import LatentUpsampler
-from kinema.networks.ltx_transformer import (
-    LTXTransformer,
-    latent_positions,
-    pixel_positions,
-)
+from kinema.networks.ltx_transformer import LTXTransformer, latent_positions, pixel_positions
 from kinema.networks.ltx_vae import LTXVAE
 from kinema.noise import Noise
 from kinema.processes import schedules
@@ -40,7 +36,7 @@ from kinema.systems.ltx_video_finetuning import FINETUNE
 from kinema.systems.ltx_video_keyframes import appended_frames
 from kinema.systems.ltx_video_passes import fitted, two_passes
 from kinema.systems.ltx_video_presets import PRESETS
-from kinema.systems.ltx_video_sampling import denoise, shifted
+from kinema.systems.ltx_video_sampling import denoise, noise_maps, shifted
 from kinema.systems.ltx_video_training import STAGES
 from kinema.systems.ltx_video_upsamplers import denser, read_upsampler
 from kinema.systems.ltx_video_versions import VERSIONS
@@ -85,8 +81,8 @@ CARD = Card(
         "shapes": Weights(
             file="ltx_video.shapes.safetensors",
             license="Apache-2.0",
-            trained_on="the world shapes; docs/shapes-model.md",
-            sha256="71a78251b520cb16a25650d86127d0695f7cd02f7689592290fab3bf9c28d5e7",
+            trained_on="the world shapes:level=2; docs/shapes-model.md",
+            sha256="9c1c622c5d73a528f5bb8c7df552ca0f239f1c8254ba30e63b1837905eff1bab",
         )
     },
 )
@@ -102,6 +98,7 @@ class LTXVideo(ImageToVideo):
     LORA: ClassVar = {
         "transformer.": Layout("transformer", ltx_transformer.DIFFUSERS),
         "diffusion_model.": Layout("transformer", ltx_transformer.OFFICIAL),
+        "lora_unet_": Layout("transformer", ltx_transformer.KOHYA),
     }
     PUBLISHED = Published(VERSIONS, ltx_video_published.read, ltx_video_diffusers.write)
     STILLS = ltx_video_given.STILLS
@@ -188,9 +185,13 @@ class LTXVideo(ImageToVideo):
         if sampling.second is not None and self.upsampler is None:
             raise InputError(
                 "this model makes clips in two passes and needs its latent upsampler between them, "
-                "published as ltxv-spatial-upscaler-0.9.7.safetensors: `kinema generate "
+                "published as ltxv-spatial-upscaler-0.9.7.safetensors or -0.9.8: `kinema generate "
                 "--upsampler FILE`, or `load_upsampler(FILE)` in Python"
             )
+
+    def negative(self, said: str | None, sampling: Sampling) -> str:
+        """As of any `TextToVideo`; that of the model is in its sampling."""
+        return sampling.negative if said is None else said
 
     def frame_rate(self, sampling: Sampling) -> float:
         """Twice that of the sampling behind a temporal upsampler."""
@@ -239,7 +240,7 @@ class LTXVideo(ImageToVideo):
             latents = (1 - level) * latents + level * fresh
             time = torch.full((len(latents),), sampling.decode_time, device=latents.device)
         latents = tone_map(latents, sampling.passes(self.codec.stride)[-1].tone_map)
-        clips = self.codec.decode(latents, time=time)
+        clips = self.codec.decode(latents, time=time, noise=noise_maps(noise))
         return fitted(clips, sampling.height, sampling.width)
 
 

@@ -1,6 +1,6 @@
 """What LTX-Video does with a folder of clips before it trains on them: new words, latents.
 
-Paper, code and licence: see `ltx_video.py`. All of this is ours.
+Paper, code and license: see `ltx_video.py`. All of this is ours.
 """
 
 from __future__ import annotations

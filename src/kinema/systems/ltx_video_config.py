@@ -1,6 +1,6 @@
-"""Configuration of LTX-Video, and that of its first version.
+"""Configuration of LTX-Video.
 
-Paper, code and licence: see `ltx_video.py`.
+Paper, code and license: see `ltx_video.py`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from kinema.conditions.text import T5Config
 from kinema.config import config
 from kinema.data.clips import ClipSize
 from kinema.errors import InputError
-from kinema.networks import ltx_transformer, ltx_vae_config
 from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.ltx_vae_config import LTXVAEConfig
 from kinema.networks.word_encoder import WordEncoderConfig
 from kinema.processes.schedules import TokenShift
 
 SHIFT = TokenShift(tokens=(1024, 4096), mu=(0.95, 2.05))  # of all published versions
-
 
 Numbers = float | tuple[float, ...]
 Blocks = tuple[int, ...] | tuple[tuple[int, ...], ...]
@@ -78,6 +76,7 @@ class Sampling(ClipSize):
         guidance: scale of classifier-free guidance; 1 is none.
         perturbed: weight of the branch in which the attention of `perturbed_blocks` returns values.
         rescale: how far the spread of the guided prediction is brought back.
+        negative: the prompt that guidance moves away from where no other is given.
         terminal: the last noise level that is predicted from.
         decode_time, decode_noise: what a timed decoder is told, and the level of noise added before
             it.
@@ -101,6 +100,7 @@ class Sampling(ClipSize):
     terminal: float
     decode_time: float
     decode_noise: float
+    negative: str = ""
     keyframe_noise: float = 0.0
     levels: tuple[float, ...] = ()
     star: bool = False
@@ -232,28 +232,3 @@ class LTXVideoConfig:
             raise InputError("caption_channels of the transformer must equal the width of the text")
         if self.codec.latent_channels != self.transformer.latent_channels:
             raise InputError("transformer and codec must have the same latent_channels")
-
-
-def full() -> LTXVideoConfig:
-    """Version 0.9.0: 2B transformer, VAE 0.9.0, T5 v1.1 XXL."""
-    return LTXVideoConfig(
-        text=T5Config(folder="t5-v1_1-xxl", width=4096, max_tokens=256),
-        transformer=ltx_transformer.ltx_2b(),
-        codec=ltx_vae_config.v0_9_0(),
-        causal_positions=False,
-        sampling=Sampling(
-            num_frames=121,
-            height=512,
-            width=768,
-            fps=24.0,
-            steps=40,
-            guidance=3.0,
-            perturbed=1.0,
-            perturbed_blocks=(19,),
-            rescale=0.7,
-            terminal=0.1,
-            decode_time=0.05,
-            decode_noise=0.025,
-            keyframe_noise=0.15,
-        ),
-    )

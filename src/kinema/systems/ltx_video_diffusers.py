@@ -1,6 +1,6 @@
 """LTX-Video written as a folder of diffusers, which its pipelines load.
 
-Paper, code and licence: see `ltx_video.py`. Reading it: see `ltx_video_published.py`.
+Paper, code and license: see `ltx_video.py`. Reading it: see `ltx_video_published.py`.
 """
 
 from __future__ import annotations

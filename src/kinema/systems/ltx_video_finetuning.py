@@ -1,7 +1,7 @@
 """Fine-tuning LTX-Video on a folder of clips, with all weights or with low-rank adapters, while it
 is reminded of what it knows.
 
-Paper, code and licence: see `ltx_video.py`. Adapters: LoRA (arXiv 2106.09685), on the layers that
+Paper, code and license: see `ltx_video.py`. Adapters: LoRA (arXiv 2106.09685), on the layers that
 the authors' trainer adapts. Reminders: see `ltx_video_replay.py`.
 """
 

@@ -1,6 +1,6 @@
 """Recipes for fine-tuning LTX-Video, by preset.
 
-Paper, code and licence: see `ltx_video.py`. Numbers that other systems share: see `finetuning.py`.
+Paper, code and license: see `ltx_video.py`. Numbers that other systems share: see `finetuning.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ def finetuned(base: GeneratorRecipe, **changes: Any) -> FinetuneRecipe:
     return from_dict(FinetuneRecipe, to_dict(base) | {"shown": 0.0} | changes)
 
 
-SHAPES = finetuned(GENERATOR["shapes"], **finetuning.MINIATURE, learning_rate=3e-4, lora_rate=1e-3)
+WORLD = {"replay_from": "shapes:level=2"}  # what the generators in miniature learned
+SHAPES = finetuned(
+    GENERATOR["shapes"], **finetuning.MINIATURE | WORLD, learning_rate=3e-4, lora_rate=1e-3
+)
 RECIPES = {
     **{
         preset: finetuned(

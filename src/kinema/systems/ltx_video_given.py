@@ -1,6 +1,6 @@
 """Frames that training gives LTX-Video: which, how firmly, and the loss on the others.
 
-Paper (section 2.4), code and licence: see `ltx_video.py`. A given token has a noise level of its
+Paper (section 2.4), code and license: see `ltx_video.py`. A given token has a noise level of its
 own and takes no part in the loss. The share of clips that are given some is ours.
 
 Letters: B batch, N tokens, C latent channels; h, w latent rows and columns.

@@ -1,6 +1,6 @@
 """Given frames as tokens of LTX-Video: what sampling starts from.
 
-Paper (section 2.4), code and licence: see `ltx_video.py`. Positions are those of the published
+Paper (section 2.4), code and license: see `ltx_video.py`. Positions are those of the published
 pipeline since 0.9.5: frames at the start take the place of the first latent frames; a frame at
 another time is one latent frame of its own, appended at the time of that frame, and cut off in the
 end. Of several frames at another time the first two latent frames are appended so: what they hold

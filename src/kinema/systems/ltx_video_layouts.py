@@ -1,6 +1,6 @@
 """LTX-Video in the files of its authors and of diffusers: what they hold and tell of themselves.
 
-Paper, code and licence: see `ltx_video.py`. A file of the authors holds transformer and VAE, and in
+Paper, code and license: see `ltx_video.py`. A file of the authors holds transformer and VAE, and in
 its metadata their arguments, the sampler and, for distilled models, the noise levels. A folder of
 diffusers has a part for each network. The text encoder is a folder of its own.
 

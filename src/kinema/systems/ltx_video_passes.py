@@ -34,22 +34,23 @@ def two_passes(
     noise: Noise,
     keyframes: Sequence[Keyframe] = (),
     source: Source | None = None,
-    negative: str = "",
+    negative: str | None = None,
 ) -> Tensor:
     """Normalized latents (B, C, t, h, w) of the second pass; arguments as `LTXVideo.latents` has.
 
     The steps of both are told as those of one sampling.
     """
     assert model.upsampler is not None, "`LTXVideo.check` says so"
+    away = model.negative(negative, sampling)
     first, second = sampling.passes(model.codec.stride)
     begun = first.from_clip(source.strength) if source else first
     before = steps_taken(begun)
     total = before + steps_taken(second)
-    conditions = model.prepare(prompts, negative, first, keyframes)
+    conditions = model.prepare(prompts, away, first, keyframes)
     with counted(before=0, total=total):
         small = model.sample(conditions, noise, first, keyframes, source)
     large = enlarged(model, model.upsampler, small)
-    conditions = model.prepare(prompts, negative, second, keyframes)
+    conditions = model.prepare(prompts, away, second, keyframes)
     other = replace(noise, seed=noise.seed + 1)
     with counted(before=before, total=total):
         return denoise(model, conditions, other, second, keyframes, start=large)

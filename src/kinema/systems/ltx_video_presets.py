@@ -1,6 +1,6 @@
 """Presets of LTX-Video that train on two cores, and the table of all presets.
 
-Paper, code and licence: see `ltx_video.py`. Sizes are ours.
+Paper, code and license: see `ltx_video.py`. Sizes are ours.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from kinema.networks.ltx_transformer import LTXTransformerConfig
 from kinema.networks.ltx_vae_config import BlockConfig, LTXVAEConfig
 from kinema.networks.word_encoder import WordEncoderConfig
 from kinema.processes.schedules import TokenShift
-from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling, full
-from kinema.systems.ltx_video_versions import VERSIONS
+from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling
+from kinema.systems.ltx_video_versions import VERSIONS, full
 from kinema.worlds import shapes as shapes_world
 
 WORDS = WordEncoderConfig(
@@ -83,6 +83,7 @@ def shapes() -> LTXVideoConfig:
             terminal=0.05,
             decode_time=0.05,
             decode_noise=0.025,
+            renoise=0.8,
         ),
         shift=TokenShift(tokens=(128, 1024), mu=(1.8, 2.8)),
     )
@@ -103,7 +104,9 @@ def tiny() -> LTXVideoConfig:
             head_width=32,
         ),
         codec=shapes_codec(width=16, latent_channels=32, time_stride=8),
-        sampling=replace(base.sampling, num_frames=17, height=48, width=48, perturbed_blocks=(2,)),
+        sampling=replace(
+            base.sampling, num_frames=17, height=48, width=48, perturbed_blocks=(2,), renoise=0.0
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """LTX-Video as its authors and diffusers publish it: which version a checkpoint is.
 
-Paper, code and licence: see `ltx_video.py`. What it holds: see `ltx_video_layouts.py`. A version is
+Paper, code and license: see `ltx_video.py`. What it holds: see `ltx_video_layouts.py`. A version is
 told by the networks and what else a checkpoint says, never by the name of a file.
 """
 
@@ -17,9 +17,9 @@ from kinema.config import from_dict, to_dict
 from kinema.data.clips import ClipSize
 from kinema.errors import InputError, unknown
 from kinema.processes.schedules import TokenShift
-from kinema.systems.ltx_video_config import LTXVideoConfig, full
+from kinema.systems.ltx_video_config import LTXVideoConfig
 from kinema.systems.ltx_video_layouts import NAME, Found, in_file, in_folder, read_json
-from kinema.systems.ltx_video_versions import VERSIONS
+from kinema.systems.ltx_video_versions import VERSIONS, full
 from kinema.weights.files import Checkpoint
 
 OURS = "kinema.json"  # our configuration in a folder of diffusers
@@ -73,7 +73,7 @@ def _configuration(found: Found, version: str | None) -> LTXVideoConfig:
             raise unknown(f"published version of {NAME}", version, VERSIONS)
         if alike and version not in alike:
             raise InputError(f"{found.path} holds {' or '.join(alike)}, not {version}")
-        return _with_networks(VERSIONS[version](), found)
+        return _scheduled(_with_networks(VERSIONS[version](), found), found, named=True)
     named = [name for name in alike if _agrees(VERSIONS[name](), found)]
     if not named:
         raise InputError(
@@ -84,7 +84,7 @@ def _configuration(found: Found, version: str | None) -> LTXVideoConfig:
     if any(_sampler(VERSIONS[name]()) != _sampler(VERSIONS[first]()) for name in others):
         mend = " or ".join(f"{NAME}:{name}@{found.path}" for name in named)
         raise InputError(f"{found.path} does not tell which version it is; name it {mend}")
-    return _scheduled(_with_networks(VERSIONS[first](), found), found)
+    return _scheduled(_with_networks(VERSIONS[first](), found), found, named=False)
 
 
 def _sampler(config: LTXVideoConfig) -> LTXVideoConfig:
@@ -116,20 +116,27 @@ def _with_networks(config: LTXVideoConfig, found: Found) -> LTXVideoConfig:
     )
 
 
-def _scheduled(config: LTXVideoConfig, found: Found) -> LTXVideoConfig:
-    """With the noise levels of the checkpoint, where it tells them."""
+def _scheduled(config: LTXVideoConfig, found: Found, *, named: bool) -> LTXVideoConfig:
+    """With the noise levels of the checkpoint, where it tells them.
+
+    A version that was named keeps its own where those of the checkpoint are not known here.
+    """
     told = found.scheduler
     if told is None or config.sampling.sigmas:
         return config
-    if told.get("sampler") == "LinearQuadratic" or told.get("use_dynamic_shifting") is False:
+    unshifted = told.get("sampler") == "LinearQuadratic" and told.get("shifting") is None
+    if unshifted or told.get("use_dynamic_shifting") is False:
         return replace(config, sampling=replace(config.sampling, schedule="linear_quadratic"))
-    if told.get("shifting") == "SD3" and told.get("sampler", "Uniform") == "Uniform":
-        terminal, shift = told.get("target_shift_terminal"), config.shift
-    elif told.get("use_dynamic_shifting"):
+    as_sd3 = told.get("shifting") == "SD3" and told.get("sampler", "Uniform") == "Uniform"
+    terminal = told.get("target_shift_terminal", told.get("shift_terminal"))
+    if as_sd3 and terminal is not None:
+        shift = config.shift
+    elif told.get("use_dynamic_shifting") and terminal is not None:
         tokens = (told.get("base_image_seq_len"), told.get("max_image_seq_len"))
         line = {"tokens": tokens, "mu": (told.get("base_shift"), told.get("max_shift"))}
-        terminal = told.get("shift_terminal")
         shift = from_dict(TokenShift, line, where=f"the scheduler of {found.path}")
+    elif named:
+        return config
     else:
         raise InputError(
             f"{found.path} has a scheduler that is not known here: {json.dumps(dict(told)):.200}; "

@@ -1,6 +1,6 @@
 """Recipes of LTX-Video's stages, by preset.
 
-Paper, code and licence: see `ltx_video.py`. Those of the published sizes follow the paper where it
+Paper, code and license: see `ltx_video.py`. Those of the published sizes follow the paper where it
 tells them; the others are ours, for two cores.
 """
 

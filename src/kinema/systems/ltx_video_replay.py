@@ -1,7 +1,7 @@
 """Reminders of what an LTX-Video model knows, mixed into its fine-tuning: clips of a world, latents
 that were encoded before, or clips that the model makes itself.
 
-Paper, code and licence: see `ltx_video.py`. Clips that it makes before it is trained are the prior
+Paper, code and license: see `ltx_video.py`. Clips that it makes before it is trained are the prior
 preservation of DreamBooth (arXiv 2208.12242, section 3.2); they are of the folder's captions,
 without the words that are new.
 """
@@ -87,7 +87,7 @@ def make_known(model: LTXVideo, recipe: FinetuneRecipe, prompts: list[str], into
         for rows in shown(list(in_batches(samples, AT_ONCE)), "making clips to keep"):
             said = [prompts[row % len(prompts)] for row in rows]
             noise = Noise(0, tuple(SAMPLES + row for row in rows))
-            made = model.latents(said, noise=noise, sampling=size, negative="")
+            made = model.latents(said, noise=noise, sampling=size)
             for z, text in zip(made.cpu(), said):
                 yield Encoded(latents=z, captions=(text,), labels={})
 

@@ -6,6 +6,7 @@ level, not by step, so they hold for any number of steps and wherever sampling b
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from kinema.errors import InputError
 from kinema.hooks.hold import Hold
 from kinema.hooks.perturb import attention_values
 from kinema.networks.ltx_transformer import patchify, unpatchify
+from kinema.networks.ltx_vae_blocks import NoiseSource
 from kinema.noise import Noise
 from kinema.processes import schedules
 from kinema.processes.guidance import Term, linear, project
@@ -148,6 +150,12 @@ def renoise(noise: Noise, share: float) -> Renoise:
         return (1 - step.sigma_next) * x0 + step.sigma_next * eps
 
     return again
+
+
+def noise_maps(noise: Noise) -> NoiseSource:
+    """The maps (B, 1, H, W) that the decoder of 0.9.1 adds, each from a stream of its own."""
+    numbers = itertools.count()
+    return lambda size: noise.normal((len(noise), 1, *size), f"decode map {next(numbers)}")
 
 
 def _at(value: float | tuple[float, ...], rows: Sequence[int]) -> list[float]:

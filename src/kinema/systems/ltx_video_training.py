@@ -1,7 +1,7 @@
 """The training plan of LTX-Video: first the codec against its critic, then the generator on its
 latents.
 
-Paper, code and licence: see `ltx_video.py`. Losses follow the paper, times the authors' trainer of
+Paper, code and license: see `ltx_video.py`. Losses follow the paper, times the authors' trainer of
 LTX-2; sizes and lengths are ours.
 """
 

@@ -1,6 +1,6 @@
 """The published versions of LTX-Video, by name: ``0.9.0-2b`` to ``0.9.8-2b-distilled``.
 
-Paper, code and licence: see `ltx_video.py`. Sizes of clips and what a sampler does are read in the
+Paper, code and license: see `ltx_video.py`. Sizes of clips and what a sampler does are read in the
 authors' code: README, ``inference.py`` and ``configs/*.yaml``, those of 0.9.7 in its history.
 
 Inferred: which versions have linear-quadratic noise levels, since that is told by the metadata of
@@ -14,9 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from kinema.conditions.text import T5Config
 from kinema.networks import ltx_transformer, ltx_vae_config
-from kinema.systems.ltx_video_config import LTXVideoConfig, SecondPass, full
+from kinema.systems.ltx_video_config import LTXVideoConfig, Sampling, SecondPass
 
+NEGATIVE = "worst quality, inconsistent motion, blurry, jittery, distorted"
 # Of 8 linear-quadratic steps; the models of 0.9.7 and 0.9.8 leave the last to the second pass.
 DISTILLED = (1.0, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725, 0.4219)
 SECOND = (0.9094, 0.725, 0.4219)
@@ -27,6 +29,32 @@ NO_GUIDANCE: dict[str, Any] = {
     "perturbed_blocks": (),
     "rescale": 0.0,
 }
+
+
+def full() -> LTXVideoConfig:
+    """Version 0.9.0: 2B transformer, VAE 0.9.0, T5 v1.1 XXL."""
+    return LTXVideoConfig(
+        text=T5Config(folder="t5-v1_1-xxl", width=4096, max_tokens=256),
+        transformer=ltx_transformer.ltx_2b(),
+        codec=ltx_vae_config.v0_9_0(),
+        causal_positions=False,
+        sampling=Sampling(
+            num_frames=121,
+            height=512,
+            width=768,
+            fps=24.0,
+            steps=40,
+            guidance=3.0,
+            perturbed=1.0,
+            perturbed_blocks=(19,),
+            rescale=0.7,
+            terminal=0.1,
+            decode_time=0.05,
+            decode_noise=0.025,
+            negative=NEGATIVE,
+            keyframe_noise=0.15,
+        ),
+    )
 
 
 def v0_9_1() -> LTXVideoConfig:

@@ -124,6 +124,14 @@ class Recognizer(Model):
         """Says what a video or a picture shows."""
         return {"classes": self.classify(inputs["clip"])}
 
+    def name_classes(self, labels: Sequence[str]) -> None:
+        """Calls the same classes by other names, in the order of the logits.
+
+        Raises:
+            InputError: there are more or fewer than classes, or two are alike.
+        """
+        self.config = replace(self.config, labels=tuple(labels))
+
     def reset_classifier(self, labels: Sequence[str]) -> None:
         """Gives the network a new head for other classes; all else stays as it is.
 

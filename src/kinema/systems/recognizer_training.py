@@ -11,33 +11,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 
 from kinema.data.batches import Source, WorldClips
-from kinema.data.class_folder import ClassClips, ClassFolder, check_files
+from kinema.data.class_folder import ClassClips, ClassFolder
 from kinema.data.clips import SPLITS, ClipSize, split_of, to_clip
 from kinema.data.mixing import MixedClips
-from kinema.errors import InputError
-from kinema.files import write_text
 from kinema.media import write_contact_sheet
 from kinema.systems.recognizer import Recognizer
-from kinema.training import checkpoint
+from kinema.training import folder_stage
 from kinema.training.classification import Classification, ClassifierRecipe
+from kinema.training.folder_stage import FolderStage, check_once
 from kinema.training.objective import Batch
-from kinema.training.stage import Data, Stage
+from kinema.training.recipe import Recipe
 from kinema.worlds.motion_classes import CLASSES
 from kinema.worlds.world import World
 
 WORLDS = ("motions",)
 FPS = 8.0
-FILES = "files.txt"  # in the folder of a run: what it learns from
 ON_SHEET = 12
 LOGGER = logging.getLogger(__name__)
+R = TypeVar("R", bound=Recipe)
 
 
-def small(recipe: ClassifierRecipe, *, steps: int) -> ClassifierRecipe:
+def small(recipe: R, *, steps: int) -> R:
     """A recipe for a preset `tiny`, which learns drawn clips within minutes.
 
     The bar of all of them is a held-out loss of 0.7 of what a guess has (docs/recognizers.md).
@@ -62,7 +61,7 @@ def small(recipe: ClassifierRecipe, *, steps: int) -> ClassifierRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierStage(Stage):
+class ClassifierStage(FolderStage):
     """A stage whose `--data` may also be a folder of clips, sorted by class.
 
     Args:
@@ -73,23 +72,15 @@ class ClassifierStage(Stage):
 
     def adapt(self, system: Recognizer, named: str | None) -> None:
         """Gives the model a new head where the data has other classes than its own."""
-        folder = named is not None and is_folder(named)
-        labels = ClassFolder.read(str(named)).classes if folder else self.drawn
+        folder = self.files(named)
+        labels = self.drawn if folder is None else folder.classes
         if labels != system.labels:
             LOGGER.info("the head is new, for %d classes: %s", len(labels), ", ".join(labels[:6]))
             system.reset_classifier(labels)
 
-    def read(self, system: Recognizer, recipe: Any, named: str | None) -> Data:
-        """The data that the user named; those of the world `motions` if None.
-
-        Raises:
-            InputError: it is neither, or files cannot be read.
-        """
-        if named is None or not is_folder(named):
-            return super().read(system, recipe, named)
-        source, unseen = self.data(system, recipe, named)
-        count = min(recipe.held_out, len(ClassFolder.read(named).held_out))
-        return Data(source, unseen(tuple(range(count))))
+    def files(self, named: str | None) -> ClassFolder | None:
+        """The files of a folder with a folder of clips for each class."""
+        return ClassFolder.read(named) if is_folder(named) else None
 
 
 def classifier_stage(
@@ -120,9 +111,9 @@ def objective(
     return Classification(networks, logits=model.logits, recipe=recipe)
 
 
-def is_folder(named: str) -> bool:
+def is_folder(named: str | None) -> TypeGuard[str]:
     """Whether what the user named is a folder, and no world."""
-    return named.partition(":")[0] not in WORLDS and Path(named).is_dir()
+    return folder_stage.is_folder(named, WORLDS)
 
 
 def prepare(
@@ -133,20 +124,8 @@ def prepare(
     Raises:
         InputError: files cannot be read, or are not those that the run began with.
     """
-    if named is None or not is_folder(named):
-        return named
-    folder = ClassFolder.read(named)
-    check_files(folder)
-    listed = "".join(f"{name}\n" for name in folder.names)
-    known = run / FILES
-    if checkpoint.paths(run) and known.is_file():
-        if known.read_text(encoding="utf-8") != listed:
-            raise InputError(
-                f"{named} holds other files since the run in {run} began; use another --output"
-            )
-    else:
-        write_text(known, listed, overwrite=True)
-    LOGGER.info("data: %s", folder.described())
+    if is_folder(named):
+        check_once(ClassFolder.read(named), run)
     return named
 
 

@@ -44,6 +44,10 @@ class TextToVideo(Model):
         """Frames per second of the clips that come of such sampling."""
         return sampling.fps
 
+    def negative(self, said: str | None, sampling: Any) -> str:
+        """What guidance moves away from: what was said, or else what the model itself has."""
+        return said or ""
+
     def prepare(self, prompts: Sequence[str], negative: str, sampling: Any) -> Conditions:
         """What the sampler is told of a batch; once per sample, outside the step loop."""
         raise NotImplementedError
@@ -63,7 +67,7 @@ class TextToVideo(Model):
         *,
         noise: Noise,
         sampling: Any,
-        negative: str = "",
+        negative: str | None = None,
     ) -> Tensor:
         """What the sampler ends with, (B, ...).
 
@@ -71,13 +75,13 @@ class TextToVideo(Model):
             prompts: what to show.
             noise: of their samples.
             sampling: size and sampler.
-            negative: what guidance moves away from.
+            negative: what guidance moves away from; if None, what the model itself has.
 
         Raises:
             InputError: no such clip can be made.
         """
         self.check(sampling)
-        conditions = self.prepare(prompts, negative, sampling)
+        conditions = self.prepare(prompts, self.negative(negative, sampling), sampling)
         return self.sample(conditions, noise, sampling)
 
     @torch.inference_mode()
@@ -86,7 +90,7 @@ class TextToVideo(Model):
         prompt: str,
         *,
         seed: int,
-        negative: str = "",
+        negative: str | None = None,
         sampling: Any = None,
         output: Literal["clip", "tensor", "latents"] = "clip",
     ) -> Clip | Tensor:
@@ -95,7 +99,7 @@ class TextToVideo(Model):
         Args:
             prompt: what to show; words that the text encoder does not know are left out.
             seed: fixes the noise: the clip of a seed is the same in every batch that it is made in.
-            negative: what guidance moves away from.
+            negative: what guidance moves away from; if None, what the model itself has.
             sampling: size and sampler; the model's own if None.
             output: a `Clip`, the decoded tensor (3, T, H, W), or the latents.
         """

@@ -47,6 +47,7 @@ CARD = Card(
     inferred=(
         "epochs in steps, from sizes of the data sets that are recalled",
         "the prefix of names in published files",
+        "recipes of L/14: that of B/16, and at 336 pixels that of Kinetics-710",
     ),
     deviations=(
         "no RandAugment and color jitter, and no two augmented copies of a clip in a batch",

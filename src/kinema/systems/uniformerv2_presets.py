@@ -151,6 +151,8 @@ SOMETHING = replace(
     decay=0.77,
     flip=0.0,
 )
+# 40 epochs, 5 of them to the peak, which is that of Kinetics-710.
+AT_336 = replace(FULL, steps=37_500, learning_rate=5e-6, decay=0.875)
 # 50 epochs of Kinetics-400 that leave CLIP's tower as it is.
 ON_FROZEN = replace(
     FULL,
@@ -163,9 +165,11 @@ ON_FROZEN = replace(
 )
 TINY = small(FULL, steps=1500)  # 12 motions: the bar is a held-out loss of 1.74
 RECIPES = {
-    "full": FULL,
+    **dict.fromkeys(VERSIONS, FULL),
+    "l14_336": AT_336,
     "l14_336_frozen": ON_FROZEN,
     "something_b16": SOMETHING,
+    "something_l14": replace(SOMETHING, learning_rate=2e-5),
     "tiny": TINY,
     "nano": TINY.nano(batch_size=4),
 }

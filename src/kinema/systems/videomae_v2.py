@@ -20,6 +20,7 @@ from kinema.card import Card
 from kinema.clip import Clip
 from kinema.data.clips import to_clip
 from kinema.data.views import ClipFile
+from kinema.media.reading import probe
 from kinema.networks.videomae import VideoMAE
 from kinema.networks.videomae_pretraining import (
     MaskedAutoencoder,
@@ -61,7 +62,7 @@ CARD = Card(
     ),
     inferred=(
         "how long the paper pre-trains: it tells no schedule, so VideoMAE V2's epochs are taken",
-        "epochs in steps",
+        "epochs in steps; recipes of ViT-H, L and S, which are those of ViT-g and B",
     ),
     deviations=(
         "no RandAugment and random erasing; several views of a clip are clips of a larger batch",
@@ -131,12 +132,15 @@ class VideoMAEV2(Recognizer):
 
     @torch.inference_mode()
     def run_reconstruct(self, inputs: Mapping[str, Any], seed: int) -> dict[str, Clip]:
-        """Hides most of the middle of a clip, and makes it good."""
-        clip = Clip.read(inputs["clip"].path)
-        views = self.views(clip)
+        """Hides most of the middle of a clip, and makes it good, at the speed of the file."""
+        file, shown = inputs["clip"], self.config.views
+        views = self.views(file)
         middle = views[len(views) // 2 : len(views) // 2 + 1]
         made = self.reconstructed(middle, Noise(seed, (0,)))
-        return {name: to_clip(x[0], clip.fps) for name, x in zip(("seen", "restored"), made)}
+        # Where the file has fewer frames than are shown, they stand still in between.
+        apart = shown.stride or max(1.0, file.num_frames / shown.num_frames)
+        fps = probe(file.path).fps / apart
+        return {name: to_clip(x[0], fps) for name, x in zip(("seen", "restored"), made)}
 
     def example(self, job: str, folder: Path) -> dict[str, Any]:
         """A clip of the world `motions`."""

@@ -14,6 +14,7 @@ from kinema.errors import InputError
 from kinema.networks import videomae as sizes
 from kinema.networks.videomae import PREPROCESSING, VideoMAEConfig
 from kinema.networks.videomae_pretraining import VideoMAEDecoderConfig, check_fit, decoder_of
+from kinema.systems import recognizer_training
 from kinema.systems.recognizer import RecognizerConfig, numbered
 from kinema.systems.recognizer_frames import DRAWN
 from kinema.training.classification import ClassifierRecipe
@@ -143,23 +144,12 @@ PRETRAIN_BASE = replace(
     clip_norm=UNCLIPPED,
 )
 PRETRAIN_TINY = replace(
-    PRETRAIN_FULL,
-    steps=3000,
-    batch_size=32,
-    optimizer="muon",
-    learning_rate=3e-3,
-    warmup=100,
-    decay=0.5,
-    hidden=0.75,
-    crop_area=(1.0, 1.0),
-    clip_norm=1.0,
-    ema=0.99,
-    report_every=250,
-    save_every=250,
+    recognizer_training.small(PRETRAIN_FULL, steps=3000), hidden=0.75, crop_area=(1.0, 1.0)
 )
+# The scripts are those of ViT-g and ViT-B; other sizes have that of the nearest.
 PRETRAINING = {
-    "full": PRETRAIN_FULL,
-    "base": PRETRAIN_BASE,
+    **dict.fromkeys(VERSIONS, PRETRAIN_FULL),
+    **dict.fromkeys(("base", "small"), PRETRAIN_BASE),
     "tiny": PRETRAIN_TINY,
     "nano": PRETRAIN_TINY.nano(batch_size=4),
 }
@@ -193,5 +183,10 @@ BASE = replace(
     weight_decay=0.05,
     layer_decay=0.75,
 )
-TINY = replace(DRAWN, optimizer="muon", learning_rate=3e-3, label_smoothing=0.0)
-RECIPES = {"full": FULL, "base": BASE, "tiny": TINY, "nano": TINY.nano(batch_size=4)}
+TINY = replace(DRAWN, label_smoothing=0.0)
+RECIPES = {
+    **dict.fromkeys(VERSIONS, FULL),
+    **dict.fromkeys(("base", "small"), BASE),
+    "tiny": TINY,
+    "nano": TINY.nano(batch_size=4),
+}

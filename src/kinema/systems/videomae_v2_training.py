@@ -7,55 +7,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from kinema.data.batches import Source, WorldClips
-from kinema.data.class_folder import ClassClips, ClassFolder, Labelled, check_files
+from kinema.data.class_folder import ClassClips, ClassFolder, listed
 from kinema.data.clips import SPLITS, split_of, to_clip
-from kinema.data.media_folder import is_media_folder, read_folder
+from kinema.data.media_folder import read_folder
 from kinema.errors import InputError
 from kinema.media import write_contact_sheet
 from kinema.noise import Noise
 from kinema.systems.recognizer_training import FPS, classifier_stage, drawn_size
 from kinema.systems.videomae_v2_presets import PRETRAINING, RECIPES
+from kinema.training.folder_stage import FolderStage, check_once, is_folder, unsorted
 from kinema.training.masked_autoencoding import MaskedAutoencoding, MaskedRecipe
 from kinema.training.objective import Batch
-from kinema.training.stage import Data, Stage
 
 if TYPE_CHECKING:
     from kinema.systems.videomae_v2 import VideoMAEV2
 
 WORLDS = ("motions", "shapes")
-EVERY = 10  # one of so many files is held out
 ON_SHEET = 6
 
 
-class UnlabeledStage(Stage):
+class UnlabeledStage(FolderStage):
     """A stage whose `--data` may also be a folder of clips, however they lie in it."""
 
-    def read(self, system: Any, recipe: Any, named: str | None) -> Data:
-        """The data that the user named; those of the world `motions` if None.
-
-        Raises:
-            InputError: it is neither, or files cannot be read.
-        """
-        if named is None or not is_folder(named):
-            return super().read(system, recipe, named)
-        folder = unlabeled(named)
-        check_files(folder)
-        source, unseen = self.data(system, recipe, named)
-        return Data(source, unseen(tuple(range(min(recipe.held_out, len(folder.held_out))))))
+    def files(self, named: str | None) -> ClassFolder | None:
+        """The clips of a folder."""
+        return listed(unlabeled, named) if is_folder(named, WORLDS) else None
 
 
-def is_folder(named: str) -> bool:
-    """Whether what the user named is a folder of clips, and no world."""
-    return named.partition(":")[0] not in WORLDS and is_media_folder(named)
-
-
-def unlabeled(folder: str) -> ClassFolder:
-    """The clips of a folder, all of one class; every tenth by name is held out.
+def unlabeled(folder: Path) -> ClassFolder:
+    """The clips of a folder; every tenth by name is held out.
 
     Raises:
         InputError: there are none, or a list of them is damaged.
@@ -63,24 +48,29 @@ def unlabeled(folder: str) -> ClassFolder:
     found, faults = read_folder(folder, captioned=False)
     if faults:
         raise InputError(faults[0])
-    files = tuple(Labelled(file.path, 0) for file in found)
-    held_out = files[EVERY - 1 :: EVERY]
-    train = tuple(file for file in files if file not in held_out)
-    # Of a few clips none can be spared: they are looked at too.
-    return ClassFolder(Path(folder), ("clip",), train, held_out or files)
+    return unsorted(folder, [file.path for file in found])
+
+
+def prepare(model: VideoMAEV2, recipe: MaskedRecipe, named: str | None, run: Path) -> str | None:
+    """Looks at every file of a folder.
+
+    Raises:
+        InputError: files cannot be read, or are not those that the run began with.
+    """
+    if is_folder(named, WORLDS):
+        check_once(listed(unlabeled, named), run)
+    return named
 
 
 def data(model: VideoMAEV2, recipe: MaskedRecipe, named: str) -> tuple[Source, Source]:
     """Clips, to train on and held out; whatever is known of them is not read."""
-    if not is_folder(named):
+    if not is_folder(named, WORLDS):
         train, unseen = (WorldClips(split_of(named, s, drawn_size(model))) for s in SPLITS)
         return train, unseen
-    folder, views = unlabeled(named), model.config.views
-    cut: dict[str, Any] = {"flip": recipe.flip, "crop_area": recipe.crop_area}
-    whole: dict[str, Any] = {"flip": 0.0, "crop_area": (1.0, 1.0)}
+    folder, views = listed(unlabeled, named), model.config.views
     return (
-        ClassClips(folder.train, views, seed=0, **cut),
-        ClassClips(folder.held_out, views, seed=None, **whole),
+        ClassClips(folder.train, views, seed=0, flip=recipe.flip, crop_area=recipe.crop_area),
+        ClassClips(folder.held_out, views, seed=None, flip=0.0, crop_area=(1.0, 1.0)),
     )
 
 
@@ -114,6 +104,7 @@ STAGES = {
         recipes=PRETRAINING,
         objective=objective,
         data=data,
+        prepare=prepare,
         sheet=sheet,
         worlds=WORLDS,
     ),

@@ -56,7 +56,7 @@ CARD = Card(
         "no color jitter, gray frames, RandAugment; scales are those of random crops",
         "the learning rate falls in a line, not as a cosine",
         "features may be kept, which the paper does not do",
-        "tiny learns colors in stills before, since there is no image model of its size",
+        "tiny learns colors and places in stills before, there being no image model of its size",
     ),
 )
 

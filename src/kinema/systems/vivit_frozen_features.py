@@ -24,7 +24,8 @@ from kinema.data.batches import Source
 from kinema.data.class_folder import ClassClips, ClassFolder
 from kinema.data.clips import SPLITS
 from kinema.data.latents import Encoded, LatentCache, LatentKey, in_batches
-from kinema.files import write_text
+from kinema.errors import InputError
+from kinema.files import parse_json, write_text
 from kinema.noise import Noise
 from kinema.systems import recognizer_training
 from kinema.systems.recognizer import Recognizer
@@ -97,7 +98,7 @@ class FeatureStage(ClassifierStage):
         """Gives the model a new head where the features have other classes than its own."""
         if named is None or not is_stored(named):
             super().adapt(system, named)
-        elif (labels := tuple(json.loads((Path(named) / CLASSES).read_text()))) != system.labels:
+        elif (labels := classes_of(Path(named))) != system.labels:
             system.reset_classifier(labels)
 
     def read(self, system: Any, recipe: Any, named: str | None) -> Data:
@@ -128,6 +129,15 @@ def feature_stage(recipes: Mapping[str, CachedRecipe]) -> FeatureStage:
 def is_stored(named: str) -> bool:
     """Whether this is a folder of features."""
     return (Path(named) / CLASSES).is_file()
+
+
+def classes_of(folder: Path) -> tuple[str, ...]:
+    """Names of the classes in a folder of features. Raises InputError if their list is damaged."""
+    path = folder / CLASSES
+    names = parse_json(path.read_bytes(), str(path))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path} must hold a list of names; remove it, and they are written anew")
+    return tuple(names)
 
 
 def objective(model: ViViTFrozen, recipe: CachedRecipe) -> OnFeatures:

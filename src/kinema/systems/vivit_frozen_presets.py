@@ -160,19 +160,13 @@ FULL = _as(
         crop_area=(0.56, 1.0),
     ),
 )
-TINY = _as(
-    FrozenRecipe,
-    replace(
-        DRAWN,
-        steps=1500,
-        optimizer="muon",
-        learning_rate=3e-3,
-        warmup=100,
-        label_smoothing=0.0,
-    ),
-)
+TINY = _as(FrozenRecipe, replace(DRAWN, steps=2200, label_smoothing=0.0))
 NANO = TINY.nano(batch_size=4)
 # What an image model is at the published sizes: a transformer that knows what stills show.
-IMAGES = {"tiny": replace(TINY, steps=1000), "nano": NANO}
+IMAGES = {"tiny": replace(TINY, steps=4000), "nano": NANO}
 RECIPES = {**dict.fromkeys(VERSIONS, FULL), "tiny": TINY, "nano": NANO}
-CACHED = {"tiny": _as(CachedRecipe, TINY, clips=4096), "nano": _as(CachedRecipe, NANO, clips=8)}
+CACHED = {
+    **dict.fromkeys(VERSIONS, _as(CachedRecipe, FULL, clips=214_834)),
+    "tiny": _as(CachedRecipe, TINY, clips=4096),
+    "nano": _as(CachedRecipe, NANO, clips=8),
+}

@@ -1,8 +1,8 @@
 """The training plan of a frozen ViViT: a spatial transformer of stills, then what reads its tokens.
 
 Papers, code and license: see `vivit_frozen.py`. The stage `image` stands for an image model, where
-there is none of the size: it tells the color of the object with corners in single frames. The stage
-`whole` is ViViT's own training, which leaves nothing frozen.
+there is none of the size: it tells of single frames what color the object with corners has, and in
+which ninth it stands. The stage `whole` is ViViT's own training, which leaves nothing frozen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,25 +18,30 @@ from torch import Tensor, nn
 
 from kinema.clip import Clip
 from kinema.data.batches import Source
-from kinema.data.clips import SPLITS, to_clip
+from kinema.data.clips import SPLITS, split_of, to_clip
 from kinema.media import write_contact_sheet
 from kinema.media.heat import heat_map
 from kinema.networks.vivit_config import TUBELET
 from kinema.noise import Noise
 from kinema.systems.recognizer import HEAD_STD
-from kinema.systems.recognizer_frames import COLORS, colored
-from kinema.systems.recognizer_training import FPS, WORLDS, classifier_stage
+from kinema.systems.recognizer_frames import COLORS
+from kinema.systems.recognizer_training import FPS, WORLDS, classifier_stage, drawn_size
 from kinema.systems.videomae_v2 import VideoMAEV2
 from kinema.systems.vivit_frozen_features import feature_stage
 from kinema.systems.vivit_frozen_presets import CACHED, IMAGES, RECIPES, FrozenRecipe
+from kinema.systems.zeroi2v_training import NINTHS
 from kinema.training.classification import Classification, ClassifierRecipe
 from kinema.training.objective import Batch
 from kinema.training.stage import Stage
+from kinema.worlds.motion_classes import FEWEST_FRAMES
+from kinema.worlds.world import World
 
 if TYPE_CHECKING:
     from kinema.systems.vivit_frozen import ViViTFrozen
 
 ON_SHEET = 12
+SHOWN = tuple((color, place) for color in COLORS for place in NINTHS)
+"""Classes of stills: the color of what counts, and in which ninth of the frame it stands."""
 
 
 class Stills(nn.Module):
@@ -70,21 +75,40 @@ def still_logits(model: ViViTFrozen, stills: Stills, clips: Tensor) -> Tensor:
 
 
 def image_objective(model: ViViTFrozen, recipe: ClassifierRecipe) -> Classification:
-    """Cross-entropy of the colors in single frames."""
-    stills = Stills(model, len(COLORS))
+    """Cross-entropy of what single frames show."""
+    return learning_stills(model, recipe, len(SHOWN))
+
+
+def learning_stills(model: ViViTFrozen, recipe: ClassifierRecipe, count: int) -> Classification:
+    """Cross-entropy of so many classes of single frames."""
+    stills = Stills(model, count)
     logits = partial(still_logits, model, stills)
     return Classification({"network": stills}, logits=logits, recipe=recipe)
 
 
+def stills_of(world: World) -> Source:
+    """Batches of first frames of a world, as clips (B, 3, 1, S, S), with what they show (B,)."""
+
+    def batch(samples: tuple[int, ...]) -> dict[str, Any]:
+        drawn = [world.sample(index) for index in samples]
+        shown = [(sample.labels["color"], sample.graph.objects[0].place) for sample in drawn]
+        frames = [torch.from_numpy(sample.clip.to_float()[:, :1]) for sample in drawn]
+        classes = torch.tensor([SHOWN.index(each) for each in shown])
+        return {"clips": torch.stack(frames), "classes": classes}
+
+    return batch
+
+
 def image_data(model: ViViTFrozen, recipe: ClassifierRecipe, named: str) -> tuple[Source, Source]:
-    """Clips of the world `motions` with the colors of what counts in them."""
-    train, unseen = (colored(model, named, split) for split in SPLITS)
+    """Stills of a world, to train on and held out, of clips that are as short as there can be."""
+    size = replace(drawn_size(model), num_frames=FEWEST_FRAMES)
+    train, unseen = (stills_of(split_of(named, split, size)) for split in SPLITS)
     return train, unseen
 
 
 def image_sheet(model: ViViTFrozen, held_out: Batch, path: Path) -> None:
     """The first held-out frames, and how like the class token each place is."""
-    clips = held_out["clips"][:ON_SHEET, :, :TUBELET]
+    clips = held_out["clips"][:ON_SHEET].expand(-1, -1, TUBELET, -1, -1)
     with torch.no_grad():
         tokens = nn.functional.normalize(model.tokens(clips)[:, 0].float(), dim=-1)
     cosines = (tokens[:, 1:] * tokens[:, :1]).sum(-1).cpu().numpy()

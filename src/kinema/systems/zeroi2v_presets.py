@@ -153,14 +153,17 @@ FULL = ClassifierRecipe(
 )
 # From CLIP to Something-Something V2, 169,000 clips: 50 epochs.
 SOMETHING = replace(FULL, steps=132_000, warmup=6600, decay=0.95, label_smoothing=0.1, flip=0.0)
+# From CLIP to UCF-101, 9,537 clips: 40 epochs.
+UCF = replace(FULL, steps=5960, warmup=370)
 # What CLIP is at the published sizes: a tower that knows what single frames show. The bars are
 # held-out losses of 1.54, of 9 places, and of 1.74, of 12 motions.
 IMAGE = small(replace(FULL, frozen=("*.adapters.*", "temporal_embed")), steps=1500)
 TINY = small(FULL, steps=2500)
 IMAGES = {"tiny": IMAGE, "nano": IMAGE.nano(batch_size=4, frozen=())}
 RECIPES = {
-    "full": FULL,
-    "something_b16": SOMETHING,
+    **dict.fromkeys(VERSIONS, FULL),
+    **dict.fromkeys(("something_b16", "something_l14"), SOMETHING),
+    "ucf_b16": UCF,
     "tiny": TINY,
     "nano": TINY.nano(batch_size=4, frozen=()),
 }

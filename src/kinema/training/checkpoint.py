@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kinema.errors import InputError
+from kinema.files import parse_json
 from kinema.training import distributed, shards
 from kinema.training.shards import Room
 from kinema.weights import files
@@ -71,7 +72,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path} is not a whole checkpoint ({error})") from error
     if _digest(tensors, text) != digest:
         raise InputError(f"{path} was changed after it was written")
-    return tensors, json.loads(text)
+    return tensors, shards.checked(parse_json(text, f"what {path} says"), path)
 
 
 def write(

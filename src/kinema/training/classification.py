@@ -71,7 +71,8 @@ class Classification(Objective):
     ``shares`` (B,) of the first classes too (`kinema.data.mixing`).
 
     Args:
-        networks: {role: network}; ``network`` is the one that has the head.
+        networks: {role: network}, in the order in which clips pass them; ``network`` is the one
+            that has the head.
         logits: ``(clips) -> (B, K)``.
         recipe: smoothing, what is frozen, how rates fall with depth.
 
@@ -98,10 +99,8 @@ class Classification(Objective):
         if not own:
             raise InputError(f"frozen={list(recipe.frozen)} leaves nothing to train")
         self.players = {PLAYER: (*(f"networks.network.{name}" for name in own), *others)}
-        self.rates = {
-            f"networks.network.{name}": factor
-            for name, factor in depth_rates(network, recipe.layer_decay).items()
-        }
+        rates = depth_rates(self.networks, recipe.layer_decay)
+        self.rates = {f"networks.{name}": factor for name, factor in rates.items()}
 
     def loss(self, player: str, batch: Batch, step: int, noise: Noise) -> tuple[Tensor, Logs]:
         """The loss of one batch, and how many clips are told rightly, by their first class."""
@@ -151,28 +150,29 @@ def frozen(network: nn.Module, patterns: tuple[str, ...]) -> set[str]:
     return {name for name in names if any(fnmatchcase(name, p) for p in patterns)}
 
 
-def depth_rates(network: nn.Module, decay: float) -> dict[str, float]:
+def depth_rates(networks: nn.ModuleDict, decay: float) -> dict[str, float]:
     """Factors of the learning rate: 1 of the head, times `decay` for each block before it.
 
-    Parameters are first (embeddings), in one of ``blocks``, or last: those that the network defines
-    after its blocks. Empty if `decay` is 1.
+    Blocks are those of all lists called ``blocks``, as they are defined. Other parameters count
+    with the last block that is defined before them, as embeddings where there is none, and behind
+    the last block with the head. A network lists in ``BEHIND_BLOCKS`` those of its own parameters
+    that count with the head, since these are always defined first. Empty if `decay` is 1.
 
     Args:
-        network: with ``blocks``, from first to last.
+        networks: in the order in which clips pass them.
         decay: in (0, 1].
     """
     if decay == 1:
         return {}
-    blocks = network.blocks
-    assert isinstance(blocks, nn.ModuleList), "blocks from first to last"
-    children = [name for name, _ in network.named_children()]
-    after = set(children[children.index("blocks") + 1 :])
-    factors = {}
-    for name, _ in network.named_parameters():
-        top, _, rest = name.partition(".")
-        if top == "blocks":
-            depth = 1 + int(rest.partition(".")[0])
-        else:
-            depth = len(blocks) + 1 if top in after else 0
-        factors[name] = decay ** (len(blocks) + 1 - depth)
-    return factors
+    blocks, behind = list[str](), set[str]()
+    for name, module in networks.named_modules():
+        behind |= {f"{name}.{own}" for own in getattr(module, "BEHIND_BLOCKS", ())}
+        if isinstance(module, nn.ModuleList) and name.endswith(".blocks"):
+            blocks += [f"{name}.{number}." for number in range(len(module))]
+    assert blocks, "blocks from first to last"
+    depths, depth, head = dict[str, int](), 0, len(blocks) + 1
+    for name, _ in networks.named_parameters():
+        inside = next((i for i, block in enumerate(blocks, 1) if name.startswith(block)), 0)
+        depth = inside or (head if depth == len(blocks) else depth)
+        depths[name] = head if name in behind else depth
+    return {name: decay ** (head - depth) for name, depth in depths.items()}

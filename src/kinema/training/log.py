@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kinema.errors import InputError
-from kinema.files import parse_json, write_text
+from kinema.files import parse_json, reason, write_text
 
 
 class StepBar:
@@ -76,12 +77,20 @@ class Log:
         lines = _lines(path) if path.exists() else iter(())
         kept = [line for line, _ in takewhile(lambda pair: pair[1]["step"] < start, lines)]
         write_text(path, "".join(f"{line}\n" for line in kept), overwrite=True)
+        self._folder, self._start = folder, start
         self._bar = StepBar(start=start, total=total)
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-        self._board = _board(folder / "tensorboard", start, self._bar.console)
+        self._file = path.open("ab", buffering=0)
+        self._board: Any = None
 
     def __enter__(self) -> Log:
-        self._bar.__enter__()
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._file.close)
+            closing.enter_context(self._bar)
+            closing.enter_context(_threads_tell_nothing())
+            self._board = _board(self._folder / "tensorboard", self._start, self._bar.console)
+            if self._board is not None:
+                closing.callback(_close, self._board)
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(
@@ -90,14 +99,10 @@ class Log:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.ExitStack() as closing:
-            closing.callback(self._file.close)
-            if self._board is not None:
-                closing.callback(self._board.close)
-            self._bar.__exit__(kind, error, trace)
+        self._closing.__exit__(kind, error, trace)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """The numbers of a training step."""
+        """The numbers of a training step. Raises InputError if they cannot be written."""
         self._line(step, values)
         self._bar.advance(values)
 
@@ -105,16 +110,24 @@ class Log:
         """The held-out numbers after `step` steps, also shown; their line is that of the last step.
 
         So a resumed run cuts it off or keeps it together with the step that it follows.
+
+        Raises:
+            InputError: they cannot be written.
         """
         self._line(step - 1, values)
         shown = "  ".join(f"{k.removeprefix('held_out/')} {v:.4g}" for k, v in values.items())
         self._bar.console.print(f"step {step}: {shown}", highlight=False)
 
     def _line(self, step: int, values: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+        left = (json.dumps({"step": step, **values}) + "\n").encode()
+        try:
+            while left:  # a disk that is nearly full takes a part
+                left = left[self._file.write(left) :]
+            if self._board is not None:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)
+        except OSError as error:
+            raise _unwritten(self._folder, error) from error
 
 
 def _board(folder: Path, start: int, console: Console) -> Any:
@@ -123,7 +136,38 @@ def _board(folder: Path, start: int, console: Console) -> Any:
     except ImportError:
         console.print("no TensorBoard events are written: pip install tensorboard", highlight=False)
         return None
-    return SummaryWriter(str(folder), purge_step=start)
+    try:
+        return SummaryWriter(str(folder), purge_step=start)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+
+
+def _close(board: Any) -> None:
+    with contextlib.suppress(OSError):  # all that events say is in log.jsonl, too
+        board.close()
+
+
+@contextlib.contextmanager
+def _threads_tell_nothing() -> Iterator[None]:
+    """Inside the block no thread prints that it cannot write, with a traceback.
+
+    The thread that writes events hands it on to whoever adds the next one.
+    """
+    before = threading.excepthook
+
+    def tell(ended: threading.ExceptHookArgs) -> None:
+        if not issubclass(ended.exc_type, OSError):
+            before(ended)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def _unwritten(folder: Path, error: OSError) -> InputError:
+    return InputError(f"cannot write the log in {folder}: {reason(error)}")
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -124,8 +124,9 @@ class Run:
             if name not in mine and not old:
                 continue  # recipes had it once, and here it was empty
             if name != "steps" and mine.get(name) != old:
+                said = " ".join(f"{name}={old}".split())
                 raise InputError(
-                    f"the run in {self.folder} has {name}={old}, not {mine.get(name)}; "
+                    f"the run in {self.folder} has {said:.80}, not {mine.get(name)}; "
                     "use another --output"
                 )
         if values["step"] > trainer.recipe.steps:

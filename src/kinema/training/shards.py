@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from kinema.errors import InputError
-from kinema.files import write_text
+from kinema.files import parse_json, write_text
 from kinema.training import distributed
+
+if TYPE_CHECKING:  # their import takes long, and most runs are of one process
+    from torch.distributed.checkpoint import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 PATTERN = "step-*.shards"
 UNFINISHED = f".{PATTERN}"
@@ -49,12 +55,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) 
     try:
         save(dict(tensors), storage_writer=writer)
     except CheckpointException as error:
-        (rank, (reason, _)), *_ = error.failures.items()
         distributed.by_first(lambda: _clear(path.parent))
-        raise InputError(
-            f"cannot write {path}: {' '.join(str(reason).split()) or type(reason).__name__} "
-            f"(process {rank}; nothing is left there)"
-        ) from error
+        raise InputError(f"cannot write {path}: {_first(error)}; nothing is left there") from error
     digests = _digests(partial)
     distributed.by_first(lambda: _finish(partial, path, dict(values), digests))
 
@@ -66,29 +68,76 @@ def check(path: Path) -> dict[str, Any]:
         InputError: it is not, or it was changed.
     """
     try:
-        found = json.loads((path / VALUES).read_text(encoding="utf-8"))
+        found = parse_json((path / VALUES).read_text(encoding="utf-8"), VALUES)
         values, digests, own = found["values"], found["files"], found["digest"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not a whole checkpoint ({error})") from error
     if own != _digest(values, digests) or digests != _digests(path):
         raise InputError(f"{path} was changed after it was written")
-    return dict(values)
+    _entries(path)
+    return checked(values, path)
+
+
+def checked(values: Any, path: Path) -> dict[str, Any]:
+    """The values of a checkpoint, which say at least what every run has.
+
+    A digest that fits does not tell that: anyone can compute one.
+
+    Raises:
+        InputError: they do not.
+    """
+    kinds = {"step": int, "seed": int, "recipe": dict}
+    said = values if isinstance(values, dict) else {}
+    if any(type(said.get(name)) is not kind for name, kind in kinds.items()) or said["step"] < 0:
+        raise InputError(f"{path} is not a whole checkpoint (it does not say {', '.join(kinds)})")
+    return said
 
 
 def read(path: Path, room: Room) -> dict[str, Tensor]:
-    """The tensors of a checkpoint that is whole, each read into the room that is made for it."""
-    from torch.distributed.checkpoint import HuggingFaceStorageReader, load
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    """The tensors of a checkpoint that is whole, each read into the room that is made for it.
+
+    Raises:
+        InputError: its files do not fit together.
+    """
+    from torch.distributed.checkpoint import load
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    reader, entries = _entries(path)
+    tensors = {n: room(n, entry.size, entry.properties.dtype) for n, entry in entries.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant here:
+            load(tensors, storage_reader=reader, no_dist=True)  # each process reads for itself
+    except CheckpointException as error:
+        raise InputError(f"{path} is not a whole checkpoint ({_first(error)})") from error
+    return tensors
+
+
+def _entries(path: Path) -> tuple[HuggingFaceStorageReader, dict[str, TensorStorageMetadata]]:
+    """What reads a checkpoint, and what its files say of each tensor.
+
+    Raises:
+        InputError: they declare more than they hold, or nothing that makes sense.
+    """
+    from torch.distributed.checkpoint import HuggingFaceStorageReader
 
     reader = HuggingFaceStorageReader(str(path))
-    tensors = {}
-    for name, entry in reader.read_metadata().state_dict_metadata.items():
-        assert isinstance(entry, TensorStorageMetadata), name
-        tensors[name] = room(name, entry.size, entry.properties.dtype)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # as is meant here:
-        load(tensors, storage_reader=reader, no_dist=True)  # each process reads for itself
-    return tensors
+    try:
+        entries: dict[str, Any] = dict(reader.read_metadata().state_dict_metadata)
+        for name, entry in entries.items():
+            held = sum(math.prod(chunk.sizes) for chunk in entry.chunks)
+            if held != math.prod(entry.size):
+                raise ValueError(f"{name} declares {tuple(entry.size)}, it holds {held} numbers")
+    except Exception as error:  # what a header without sense leads to depends on the reader
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} is not a whole checkpoint ({said:.200})") from error
+    return reader, entries
+
+
+def _first(error: CheckpointException) -> str:
+    """What failed in the first of the processes in which something did."""
+    (rank, (reason, _)), *_ = error.failures.items()
+    return f"{' '.join(str(reason).split()) or type(reason).__name__} (process {rank})"
 
 
 def _clear(folder: Path) -> None:

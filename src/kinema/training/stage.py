@@ -77,7 +77,9 @@ class Stage:
             InputError: the stage cannot read that, or there is nothing that it could read.
         """
         if self.worlds and named is not None and named.partition(":")[0] not in self.worlds:
-            raise unknown("world", named, self.worlds)
+            found = "nothing to read in the folder" if Path(named).is_dir() else "no folder"
+            world = unknown("world", named, self.worlds)
+            raise InputError(f"{world} (there is {found} of that name)")
         if self.latents_of and named is None:
             raise InputError(
                 f"this stage trains on latents of the {self.latents_of}: "

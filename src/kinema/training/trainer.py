@@ -21,7 +21,11 @@ from kinema.training.muon import Muon
 from kinema.training.objective import Batch, Objective
 from kinema.training.recipe import Recipe
 
-COUNTERS = ("step", "count")  # what optimizers keep on the CPU
+COUNTERS = ("step", "count", "updates")  # what optimizers keep on the CPU, and the average
+STATES = {  # of a parameter
+    "adamw": ({"step", "exp_avg", "exp_avg_sq"},),
+    "muon": ({"momentum"}, {"mean", "square", "count"}),
+}
 OPTIMIZER = "optimizer"
 
 
@@ -177,13 +181,20 @@ class Trainer:
         own = self.objective.state_dict()
         found = _below("objective/", tensors)
         self.objective.load_state_dict({k: share(v, own.get(k, v)) for k, v in found.items()})
-        for name, value in _below("ema/", tensors).items():
+        averages = _below("ema/", tensors)
+        if averages.keys() != self.ema.average.keys():
+            raise RuntimeError("the averages are of other parameters")
+        for name, value in averages.items():
             like = self.parameters.get(name, value)
+            _expect(name, value, self.ema.average[name])
             self.ema.average[name] = share(value.to(self.device), like)
         for player, parameters in self.players.items():
             for name, parameter in parameters.items():
                 state = _below(f"{OPTIMIZER}/{player}/{name}/", tensors)
+                if state and {*state} not in STATES[self.recipe.optimizer]:
+                    raise RuntimeError("the optimizer is another one")
                 for key, value in state.items():
+                    _expect(key, value, parameter)
                     place = "cpu" if key in COUNTERS else parameter.device
                     self.optimizers[player].state[parameter][key] = share(
                         value.to(place), parameter
@@ -238,6 +249,16 @@ def optimizer(
         betas=recipe.betas,
         weight_decay=recipe.weight_decay,
     )
+
+
+def _expect(name: str, value: Tensor, like: Tensor) -> None:
+    """Raises RuntimeError unless a counter counts, and all else has the form of `like`."""
+    if name in COUNTERS:
+        fits = value.ndim == 0 and bool(value >= 0) and bool(value.isfinite())
+    else:
+        fits = value.shape == like.shape and value.dtype == like.dtype
+    if not fits:
+        raise RuntimeError(f"{name} is of other parameters")
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from kinema import worlds
 from kinema.clip import Clip
+from kinema.files import atomic
 from kinema.metrics.corruptions import blurred
 
 PROMPTS = (
@@ -63,5 +64,6 @@ def examples(folder: Path) -> Examples:
         frames = blurred(pixels, BLUR)[0].transpose(0, 1).numpy()
         Clip.from_float(np.ascontiguousarray(frames), clip.fps).write(generated, overwrite=True)
         if number == 0:
-            Image.fromarray(clip.frames[0]).save(found.picture)
+            with atomic(found.picture, overwrite=True) as partial:
+                Image.fromarray(clip.frames[0]).save(partial)
     return found

@@ -14,6 +14,7 @@ from typing import Any
 from kinema.cli.clips import Item, Maker
 from kinema.cli.given import read_given
 from kinema.cli.outputs import save_clip_with_sheet
+from kinema.cli.story import Teller
 from kinema.errors import InputError
 from kinema.files import write_text
 from kinema.media import probe
@@ -21,7 +22,7 @@ from kinema.processes.steps import Callback, Report, watching
 from kinema.web.history import CLIP, SCORES, Run
 from kinema.web.limits import choice, number, whole
 from kinema.web.scoring import Scoring
-from kinema.web.story import read_lines, record_of, rollout_of, tell
+from kinema.web.story import read_lines, tell
 from kinema.web.studio import Studio
 from kinema.web.uploads import copied
 from kinema.web.worker import Ticket
@@ -90,22 +91,20 @@ def animate(
 
 
 def story(studio: Studio, user: str, *, lines: Any, seed: Any, steps: Any, guidance: Any) -> Ticket:
-    """A longer clip of several segments, each of which goes on from the one before it."""
+    """A longer clip of several segments, told as `kinema generate --story` tells it."""
     expect_pictures(studio)
     own, size = studio.maker.sampling, next(iter(studio.sizes))
     sampling = sampling_of(studio, size, own.num_frames, steps, guidance)
-    segments = read_lines(lines, studio)
+    segments = read_lines(lines, studio.limits)
     maker = studio.maker.settled(sampling=sampling, given=read_given(None, [], None))
-    rollout = rollout_of(maker, segments, whole("the seed", seed, 0, LARGEST_SEED))
+    called = Path("the story")  # in errors, until the run has a folder for its file
+    start = whole("the seed", seed, 0, LARGEST_SEED)
+    teller = Teller(called, maker, segments, seed=start, negative=None)
     studio.check_room()
 
     def work(ticket: Ticket) -> Run:
         with studio.history.begin("story", segments[0].prompt) as place:
-            begin = time.perf_counter()
-            clip = tell(rollout, ticket)
-            record = record_of(maker, rollout, seconds=time.perf_counter() - begin)
-            caption = " / ".join(segment.prompt for segment in segments)
-            save_clip_with_sheet(place / CLIP, clip, record, caption, overwrite=False)
+            tell(teller, place, ticket)
         return studio.history.run(place.name)
 
     return studio.worker.submit(user, work)

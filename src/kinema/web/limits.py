@@ -31,8 +31,10 @@ class Limits:
         side: height and width of a picture or clip that is given, in pixels.
         given_frames: of a clip that is gone on from.
         scored_frames: of each clip that is scored.
+        scored_pixels: of each clip that is scored, in all of its frames.
         waiting: runs that wait, of all people.
         per_minute: runs that one person starts.
+        per_address: runs that start in a minute from one address, whoever is there.
         seconds: that a run may take.
         folder_bytes: of everything in the page's folder.
     """
@@ -48,8 +50,10 @@ class Limits:
     side: int = 4096
     given_frames: int = 400
     scored_frames: int = 64
+    scored_pixels: int = 8_000_000
     waiting: int = 16
     per_minute: int = 12
+    per_address: int = 60
     seconds: float = 600.0
     folder_bytes: int = 4000 * MB
 

@@ -228,7 +228,9 @@ def clip_settings(studio: Studio) -> list[Any]:
     """The fields of a clip beside what it shows: negative, seed, size, frames, steps, guidance."""
     own, frames = studio.maker.sampling, studio.frames
     with gr.Accordion("More", open=False):
-        negative = gr.Textbox(label="What to move away from")
+        negative = gr.Textbox(
+            studio.maker.model.negative(None, own), label="What to move away from"
+        )
         with gr.Row():
             seed = seed_field()
             size = gr.Dropdown(list(studio.sizes), label="Height and width in pixels")
@@ -329,7 +331,7 @@ async def followed(
 def bar(studio: Studio, ticket: Ticket) -> str:
     """How far a run is, as HTML."""
     if ticket.state == "waiting":
-        return note(f"Waiting; {studio.worker.ahead_of(ticket)} before yours")
+        return note(f"Waiting; runs ahead of yours: {studio.worker.ahead_of(ticket)}")
     share = f"<progress style='width: 100%' max='1' value='{ticket.share:.3f}'></progress>"
     return f"{share}<div>{html.escape(ticket.doing)}</div>"
 

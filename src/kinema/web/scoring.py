@@ -78,13 +78,19 @@ class Scoring:
             ticket: is told how far it is.
 
         Raises:
-            InputError: a file holds something else than clips, or too few can be used.
+            InputError: a file holds something else than clips, too few can be used, or the first
+                is too large.
         """
         generated, real = place / "generated", place / "real" if self.compares else None
         uploads.unpack(self.generated, generated)
         if real is not None:
             uploads.unpack(self.real, real)
         first = probe(find_clips(generated)[0])
+        if self.num_frames * first.height * first.width > uploads.limits.scored_pixels:
+            raise InputError(
+                f"{self.num_frames} frames of {first.height}x{first.width} are too much at once; "
+                "take fewer frames or smaller clips"
+            )
         # All are brought to size and rate of the first, so that people need not.
         view = View(num_frames=self.num_frames, fps=first.fps, size=(first.height, first.width))
         request = Request(

@@ -1,44 +1,50 @@
-"""Stories on the page: the lines a person writes, and the driver of long video behind them."""
+"""Stories on the page: the lines that a person writes, and how they are told."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kinema.cli.clips import Maker
-from kinema.cli.machine import versions
-from kinema.clip import Clip
+from kinema.cli.story import Teller
+from kinema.cli.told import Told
 from kinema.errors import InputError
-from kinema.processes.steps import Callback, Report, watching
-from kinema.rollout import Rollout, Segment
+from kinema.files import write_text
+from kinema.processes.steps import Report, watching
+from kinema.rollout import Segment
+from kinema.rollout.parts import Parts
 from kinema.rollout.story import segment_of
-from kinema.systems.image_to_video import ImageToVideo
-from kinema.web.limits import number
-from kinema.web.studio import Studio
+from kinema.rollout.windows import Window
+from kinema.web.history import CLIP
+from kinema.web.limits import Limits, number
 from kinema.web.worker import Ticket
 
+LINES = "story.txt"
 SEGMENT_SECONDS = 2.0  # of a line that says nothing of it
 SHORTEST = 0.1
-ROOM_FOR_SECONDS = 99  # letters of a line beside its prompt
 
 
-def read_lines(lines: Any, studio: Studio) -> list[Segment]:
+def read_lines(lines: Any, limits: Limits) -> list[Segment]:
     """The segments in lines ``prompt | seconds``; a line without seconds lasts two.
+
+    Blank lines and lines that begin with ``#`` are passed over, as in a file.
 
     Raises:
         InputError: a line cannot be used, there is none, or they are too many or too long.
     """
-    limits = studio.limits
-    most = limits.lines * (limits.prompt_letters + ROOM_FOR_SECONDS)
+    most = 2 * limits.lines * limits.prompt_letters  # seconds and comments need room too
     if not isinstance(lines, str) or len(lines) > most:
         raise InputError(f"the story must be text of at most {most} letters")
-    written = [line for line in lines.splitlines() if line.strip()]
+    written = [
+        (f"line {place}", line.strip())
+        for place, line in enumerate(lines.splitlines(), start=1)
+        if line.strip() and not line.strip().startswith("#")
+    ]
     if not written:
         raise InputError("the story is empty; write one segment in each line: prompt | seconds")
     if len(written) > limits.lines:
         raise InputError(f"{len(written)} segments are too many; tell it in {limits.lines}")
-    segments = [_read(line, f"line {n}", studio) for n, line in enumerate(written, start=1)]
+    segments = [_read(line, place, limits) for place, line in written]
     seconds = sum(segment.seconds for segment in segments)
     if seconds > limits.story_seconds:
         raise InputError(
@@ -47,54 +53,37 @@ def read_lines(lines: Any, studio: Studio) -> list[Segment]:
     return segments
 
 
-def _read(line: str, place: str, studio: Studio) -> Segment:
+def _read(line: str, place: str, limits: Limits) -> Segment:
     segment = segment_of(line if "|" in line else f"{line} | {SEGMENT_SECONDS:g}", place)
-    number("the seconds of a segment", segment.seconds, SHORTEST, studio.limits.story_seconds)
-    studio.limits.prompt(segment.prompt)
-    studio.maker.unknown_words(segment.prompt, "")  # says early that it cannot be read
+    number("the seconds of a segment", segment.seconds, SHORTEST, limits.story_seconds)
+    limits.prompt(segment.prompt)
     return segment
 
 
-def rollout_of(maker: Maker, segments: list[Segment], seed: int) -> Rollout:
-    """The windows of a story. Raises InputError if it cannot be cut into any."""
-    assert isinstance(maker.model, ImageToVideo)
-    return Rollout(
-        maker.model, segments, seed=seed, sampling=maker.sampling, negative="", image=None
-    )
+def tell(teller: Teller, place: Path, ticket: Ticket) -> None:
+    """Tells a story into the folder of a run, as `kinema generate --story` does.
 
-
-def tell(rollout: Rollout, ticket: Ticket) -> Clip:
-    """The whole story; `Limits.story_seconds` keeps it small enough to be held."""
-    frames: list[np.ndarray] = []
+    The folder gets the lines too, so that the command of the record finds them.
+    """
+    begin = time.perf_counter()
+    rollout, teller.file = teller.rollout, place / LINES
+    lines = [f"{segment.prompt} | {segment.seconds}\n" for segment in rollout.segments]
+    write_text(teller.file, "".join(["# prompt | seconds\n", *lines]))
     fps = rollout.sampling.fps
-    for window in rollout.windows:
-        before = Clip(np.concatenate(frames)[-rollout.carried :], fps) if frames else None
-        doing = f"{rollout.segments[window.segment].prompt} (from second {window.start / fps:.1f})"
-        with watching(_told(ticket, window.number, len(rollout.windows), doing)):
-            frames.append(rollout.make(window, before).frames)
-    return Clip(np.concatenate(frames), fps)
+    parts = Parts(place / "parts", teller.settings, fps=fps, overwrite=False)
 
+    def advance(window: Window, share: float) -> None:
+        prompt = rollout.segments[window.segment].prompt
+        doing = f"{prompt} (from second {window.start / fps:.1f})"
+        ticket.advance((window.number + share) / len(rollout.windows), doing)
 
-def _told(ticket: Ticket, window: int, windows: int, doing: str) -> Callback:
-    """Tells a ticket of each step of a window."""
+    def sampled(report: Report) -> None:
+        advance(rollout.windows[parts.count], (report.step.index + 1) / report.step.total)
 
-    def told(report: Report) -> None:
-        share = (report.step.index + 1) / report.step.total
-        ticket.advance((window + share) / windows, doing)
-
-    return told
-
-
-def record_of(maker: Maker, rollout: Rollout, *, seconds: float) -> dict[str, Any]:
-    """Everything that is needed to tell a story again."""
-    return {
-        "model": maker.name,
-        **maker.shared_settings(),
-        "story": [{"prompt": s.prompt, "seconds": s.seconds} for s in rollout.segments],
-        "seed": rollout.seed,
-        "unknown_words": [
-            word for s in rollout.segments for word in maker.unknown_words(s.prompt, "")
-        ],
-        "seconds": round(seconds, 3),
-        **versions(),
-    }
+    with watching(sampled):
+        teller.tell(parts, lambda window: advance(window, 1.0))
+    told = Told.look(parts, rollout)
+    record = teller.record(told, seconds=time.perf_counter() - begin)
+    told.write(place / CLIP, parts, record, overwrite=False)
+    parts.remove()
+    parts.folder.rmdir()

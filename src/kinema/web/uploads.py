@@ -13,7 +13,9 @@ from typing import IO, Any
 
 from kinema.data.media_folder import CLIPS
 from kinema.errors import InputError
+from kinema.files import FULL_DISK
 from kinema.media import probe
+from kinema.media.arrays import check_members
 from kinema.web.limits import MB, Limits
 
 ZIP = ".zip"
@@ -21,7 +23,7 @@ ENTRY = b"PK\x01\x02"  # begins each entry in the table of a zip file
 MOST_ENTRIES = 1000
 BROKEN_ZIP = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-    *(NotImplementedError, RuntimeError, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, EOFError, OSError),
 )
 CHUNK = 1 << 20
 LONGEST_NAME = 80
@@ -109,13 +111,18 @@ class Uploads:
             raise InputError(f"{path.name} holds over {MOST_ENTRIES} files; pack the clips alone")
         try:
             with zipfile.ZipFile(path) as archive:
+                check_members(Path(path.name), archive)
                 for entry in archive.infolist():
                     name = Path(entry.filename).name
                     if entry.is_dir() or name.startswith(".") or "__MACOSX" in entry.filename:
                         continue
                     with archive.open(entry) as source:
                         left -= self._take(name, source, folder, left)
+        except InputError:
+            raise
         except BROKEN_ZIP as error:
+            if isinstance(error, OSError) and error.errno in FULL_DISK:
+                raise  # the zip file is not to blame
             raise InputError(f"{path.name} is a broken or locked zip file; pack it anew") from error
 
     def _take(self, name: str, source: IO[bytes], folder: Path, most: int) -> int:

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from kinema.errors import InputError
+from kinema.files import FULL_DISK
 from kinema.web.limits import Limits
 
 State = Literal["waiting", "running", "done", "failed", "canceled"]
 BROKEN = "something went wrong inside; the terminal of the page says what"
+FULL = "the page's disk is full; make room"
+MINUTE = 60.0  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +79,43 @@ class Ticket:
             self.state = "canceled"
         except InputError as error:
             self.error, self.state = " ".join(str(error).split()), "failed"
-        except Exception:  # one broken run must not end those of the others
-            log.exception("a run of the page failed")
-            self.error, self.state = BROKEN, "failed"
+        except Exception as error:  # one broken run must not end those of the others
+            is_full = isinstance(error, OSError) and error.errno in FULL_DISK
+            if not is_full:
+                log.exception("a run of the page failed")
+            self.error, self.state = FULL if is_full else BROKEN, "failed"
+
+
+class Rate:
+    """Who started how many runs within the last minute.
+
+    Args:
+        who: what is counted, as errors call it.
+        most: runs of each.
+    """
+
+    def __init__(self, who: str, most: int) -> None:
+        self.who, self.most = who, most
+        self._started: dict[str, deque[float]] = {}
+
+    def check(self, name: str) -> None:
+        """Raises InputError if one more run would be too many."""
+        now = time.monotonic()
+        for other, times in list(self._started.items()):
+            while times and now - times[0] > MINUTE:
+                times.popleft()
+            if not times:
+                del self._started[other]
+        mine = self._started.get(name, deque())
+        if len(mine) >= self.most:
+            wait = MINUTE + 1 - (now - mine[0])
+            raise InputError(
+                f"{self.who} started {len(mine)} runs within a minute; wait {wait:.0f} seconds"
+            )
+
+    def count(self, name: str) -> None:
+        """Counts a run that starts now."""
+        self._started.setdefault(name, deque()).append(time.monotonic())
 
 
 class Worker:
@@ -88,7 +125,8 @@ class Worker:
         self.limits = limits
         self._waiting: deque[Ticket] = deque()
         self._running: Ticket | None = None
-        self._started: dict[str, deque[float]] = {}
+        self._people = Rate("you", limits.per_minute)
+        self._addresses = Rate("people at your address", limits.per_address)
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="kinema-web", daemon=True)
@@ -98,11 +136,12 @@ class Worker:
         """Puts a run at the end of the line.
 
         Args:
-            user: who starts it.
+            user: who starts it: an address, and what follows a blank, which the person chooses.
             work: does it; calls `Ticket.advance` between its steps.
 
         Raises:
-            InputError: the line is full, or this person has started too many runs.
+            InputError: the line is full, or too many runs were started by this person or from this
+                address.
         """
         ticket = Ticket(user, work, self.limits.seconds)
         with self._changed:
@@ -110,7 +149,11 @@ class Worker:
                 raise InputError("the page is closing; start it again")
             if len(self._waiting) >= self.limits.waiting:
                 raise InputError(f"{len(self._waiting)} runs are waiting; try again in a minute")
-            self._count(user)
+            address = user.partition(" ")[0]
+            self._people.check(user)
+            self._addresses.check(address)
+            self._people.count(user)
+            self._addresses.count(address)
             self._waiting.append(ticket)
             self._changed.notify()
         return ticket
@@ -144,21 +187,6 @@ class Worker:
                 self._running.cancel()
             self._changed.notify()
         self._thread.join()
-
-    def _count(self, user: str) -> None:
-        now = time.monotonic()
-        for name, times in list(self._started.items()):
-            while times and now - times[0] > 60:
-                times.popleft()
-            if not times:
-                del self._started[name]
-        mine = self._started.setdefault(user, deque())
-        if len(mine) >= self.limits.per_minute:
-            raise InputError(
-                f"you started {len(mine)} runs within a minute; "
-                f"wait {61 - (now - mine[0]):.0f} seconds"
-            )
-        mine.append(now)
 
     def _work(self) -> None:
         while True:

@@ -1,10 +1,11 @@
-"""Files of low-rank adapters (LoRA) in the two layouts that people share, and their merging.
+"""Files of low-rank adapters (LoRA) in the layouts that people share, and their merging.
 
 diffusers names ``transformer.<layer>.lora_A.weight`` and ``.lora_B.weight``, with ranks and alphas
 in the metadata entry ``lora_adapter_metadata`` where alpha is not the rank. ComfyUI names
 ``diffusion_model.<layer>`` after the authors' layers, with ``.lora_down.weight`` and
-``.lora_up.weight`` or as above, and alpha as a tensor ``.alpha``. An adapter counts alpha / rank;
-where a file names no alpha, 1.
+``.lora_up.weight`` or as above, and alpha as a tensor ``.alpha``; kohya the same with
+``lora_unet_`` before a layer whose dots are underscores. An adapter counts alpha / rank; where a
+file names no alpha, 1.
 
 We write the first layout with alpha = rank. A model whose text encoder learned new words has two
 entries more: their embeddings as ``text.words.lora_rows``, and the words in the metadata.

@@ -2,7 +2,7 @@
 
 Names in the two encoders are the authors'. Verified: every tensor of the model with 4 and with 8
 frames, both ways. The published checkpoint is a pickle that holds code of its project, so it is
-refused; convert its ``state_dict`` where it is trusted.
+refused; convert its ``state_dict`` where it is trusted (docs/retrieval.md).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ VIDEO = KeyMap()
 
 # Older versions of transformers stored the numbers 0 ... 511.
 TEXT = KeyMap(Drop("embeddings.position_ids", "a count, no weights"))
+# As it is published by itself.
+MASKED = KeyMap(Drop("vocab_*", "the head that guesses words"), Prefix("distilbert."), *TEXT.rules)
 
 CHECKPOINT = (
     Drop("text_model.embeddings.position_ids", "a count, no weights"),
@@ -25,6 +27,11 @@ CHECKPOINT = (
 )
 WHOLE = KeyMap(*CHECKPOINT)
 PARALLEL = KeyMap(Prefix("module."), *CHECKPOINT)
+
+
+def find_text(names: Collection[str]) -> KeyMap:
+    """The map for a DistilBERT, with the head that it was trained with or without."""
+    return MASKED if any(name.startswith("distilbert.") for name in names) else TEXT
 
 
 def find(names: Collection[str]) -> KeyMap:

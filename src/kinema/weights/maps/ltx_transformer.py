@@ -26,6 +26,20 @@ DIFFUSERS = KeyMap(
     Rename("*.norm_k.weight", "*.k_norm.weight"),
 )
 
+# Linear layers as trainers of adapters after kohya name them: with underscores in place of dots.
+LAYERS = (
+    "transformer_blocks.{i}.attn{j}.to_q",
+    "transformer_blocks.{i}.attn{j}.to_k",
+    "transformer_blocks.{i}.attn{j}.to_v",
+    "transformer_blocks.{i}.attn{j}.to_out.{k}",
+    "transformer_blocks.{i}.ff.net.{j}.proj",
+    "transformer_blocks.{i}.ff.net.{j}",
+    "adaln_single.linear",
+    "adaln_single.emb.timestep_embedder.linear_{i}",
+    "caption_projection.linear_{i}",
+)
+KOHYA = KeyMap(*(Rename(f"{name.replace('.', '_')}.weight", f"{name}.weight") for name in LAYERS))
+
 
 def find(names: Collection[str]) -> KeyMap:
     """The map for a checkpoint with these tensors, told by names that only one layout has."""

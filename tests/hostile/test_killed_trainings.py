@@ -1,0 +1,39 @@
+"""`bench/kill_trainings.py` at its smallest; a hang is no kill."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import kill_trainings
+import pytest
+from kill_trainings import COLUMNS, HUNG, Leg
+
+STAGE = "ltx_video.codec"
+
+
+@pytest.mark.slow
+def test_killed_trainings_come_to_the_same_bits(tmp_path: Path) -> None:
+    figures = tmp_path / "new" / "kills.json"
+    command = [sys.executable, str(kill_trainings.__file__), "--count", "2", "--stages", STAGE]
+    done = subprocess.run(
+        [*command, "--json", str(figures)], capture_output=True, text=True, timeout=580
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(figures.read_text())
+    assert told["kills"] == 2
+    assert (told["refused"], told["different"]) == (0, 0)
+    assert told["finished"] >= 1
+    assert told["stages"] == {STAGE: {column: told[column] for column in COLUMNS}}
+
+
+@pytest.mark.slow
+def test_a_run_that_does_not_end_is_no_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leg = Leg(STAGE, tmp_path)
+    monkeypatch.setattr(kill_trainings, "LONGEST", 0.2)
+    assert leg.start(leg.place, None, 10**9) == HUNG
+    assert leg.start(leg.place, 0.1, None) < 0
