@@ -59,7 +59,7 @@ class ClassFolder:
     def read(cls, folder: str | Path) -> Self:
         """Looks through a folder, without opening its files.
 
-        Where the folder holds none out itself, one of ten files of a class is held out, chosen by its name.
+        Where the folder holds none out itself, one of ten files of a class is, chosen by its name.
         In a block of `listed_once` the folder is as it was when it was first looked through there.
 
         Raises:
