@@ -35,7 +35,7 @@ test: check ## check the laws and run every quick test
 test-all: check ## the same with the slow tests
 	$(PYTEST)
 
-fuzz: $(INSTALLED) ## read 10,000 spoilt clips and 1,000 checkpoints, kill 200 trainings (an hour)
+fuzz: $(INSTALLED) ## read 10,000 spoilt clips and 1,000 checkpoints, kill 200 trainings; goes on if stopped
 	$(BIN)/python bench/fuzz_inputs.py media --count 10000 --json runs/fuzz/media.json
 	$(BIN)/python bench/fuzz_inputs.py checkpoints --count 1000 --json runs/fuzz/checkpoints.json
 	$(BIN)/python bench/kill_trainings.py --count 200 --json runs/fuzz/kills.json

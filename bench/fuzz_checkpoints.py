@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fuzz_readers import READERS, STORY, Seed, Small, Trap, trainer
+from fuzz_readers import LENGTHS, READERS, STORY, Seed, Small, Trap, trainer
 from safetensors.torch import save_file
 
 from kinema import registry
@@ -109,9 +109,9 @@ def _saved() -> Iterator[tuple[int, dict[str, torch.Tensor], dict[str, Any]]]:
 
 
 def _write_parts(folder: Path) -> None:
-    parts = Parts(folder, STORY, fps=12.0, overwrite=False)
+    parts = Parts(folder, STORY, fps=12.0, lengths=LENGTHS, overwrite=False)
     levels = np.arange(9 * 4 * 6 * 3, dtype=np.uint8).reshape(9, 4, 6, 3)
-    for frames in (levels[:5], levels[5:]):
+    for frames in np.split(levels, np.cumsum(LENGTHS)[:-1]):
         parts.add(Clip(frames, 12.0))
 
 

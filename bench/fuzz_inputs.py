@@ -8,7 +8,8 @@ or `fuzz_checkpoints.py`, spoilt as `fuzz_mutations.py` draws it and read as `fu
 Child processes read them one after the other. Before the first, a child reads every whole input
 once, notes its address space, and forbids itself more than 1 GB above that (RLIMIT_AS); it dies by
 a timer when an input takes 10 seconds of processor time, or 60 by the clock. What kills a child is
-the fault of the input that it was reading; a new child goes on with the next one.
+the fault of the input that it was reading; a new child goes on with the next one. The figures are
+written to FILE after each batch; the same command goes on from there.
 
 An input is fine when it is read, or refused by an `InputError` of one line. Failures are a death by
 a signal, a hang, any other exception, a lack of memory, and code of a pickle that ran. The files of
@@ -30,8 +31,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -42,6 +42,7 @@ from fuzz_checkpoints import checkpoints
 from fuzz_media import media
 from fuzz_mutations import spoil
 from fuzz_readers import CODE_RAN, Seed, calls
+from long_runs import Figures, begun, keep
 
 from kinema.errors import InputError
 from kinema.worlds.world import Draws
@@ -216,14 +217,13 @@ def _death(number: int, trace: Path) -> str:
     return f"{'hang' if number in HANGS else f'signal {name}'}: {told}"
 
 
-def run(inputs: Inputs, indices: Sequence[int], *, jobs: int) -> list[Outcome]:
-    """Reads inputs in batches, `jobs` of them at a time, in the order of their numbers."""
+def run(inputs: Inputs, indices: Sequence[int], *, jobs: int) -> Iterator[list[Outcome]]:
+    """What becomes of inputs, batch by batch in the order of their numbers; `jobs` at a time."""
     os.environ |= {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}  # address space is counted
     CONTEXT.set_forkserver_preload(MODULES)
     batches = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
     with ThreadPoolExecutor(jobs) as pool:
-        found = pool.map(lambda batch: run_batch(inputs, batch), batches)
-        return [outcome for batch in found for outcome in batch]
+        yield from pool.map(lambda batch: run_batch(inputs, batch), batches)
 
 
 def make(kind: str, seed: int) -> Inputs:
@@ -239,20 +239,31 @@ def make(kind: str, seed: int) -> Inputs:
             os.chdir(before)
 
 
-def summary(outcomes: Sequence[Outcome], kind: str, seed: int, seconds: float) -> dict[str, Any]:
-    """The figures of a run."""
-    results = Counter(outcome.result for outcome in outcomes)
-    slowest = max(outcomes, key=lambda outcome: outcome.seconds)
-    return {
-        "kind": kind,
-        "seed": seed,
-        "inputs": len(outcomes),
-        **{result: results[result] for result in (READ, REFUSED, FAILED)},
-        "seconds": round(seconds, 1),
-        "slowest": [slowest.index, slowest.source, round(slowest.seconds, 2)],
-        "sources": dict(sorted(Counter(outcome.source for outcome in outcomes).items())),
-        "failures": [asdict(o) for o in outcomes if o.result == FAILED],
-    }
+def nothing(asked: Mapping[str, Any]) -> Figures:
+    """The figures of a run before its first input."""
+    counts: Figures = dict.fromkeys(("inputs", READ, REFUSED, FAILED), 0)
+    return {**asked, **counts, "seconds": 0.0, "slowest": [], "sources": {}, "failures": []}
+
+
+def add(figures: Figures, outcomes: Sequence[Outcome], seconds: float) -> None:
+    """Adds what became of a batch, and the seconds that it took."""
+    for outcome in outcomes:
+        figures["inputs"] += 1
+        figures[outcome.result] += 1
+        sources = figures["sources"]
+        sources[outcome.source] = sources.get(outcome.source, 0) + 1
+        slow = [round(outcome.seconds, 2), outcome.index, outcome.source]
+        figures["slowest"] = max(figures["slowest"], slow)
+        if outcome.result == FAILED:
+            figures["failures"].append(asdict(outcome))
+    figures["seconds"] = round(figures["seconds"] + seconds, 1)
+
+
+def save_failure(inputs: Inputs, outcome: Outcome, place: Path) -> None:
+    """Keeps the files of an input that failed, and says where."""
+    inputs.write(outcome.index, place)
+    (place / "failure.txt").write_text(f"{outcome.source}\n{outcome.said}\n")
+    print(f"{place}: {outcome.source}: {outcome.said.strip().splitlines()[-1]}", flush=True)
 
 
 def main() -> None:
@@ -267,21 +278,24 @@ def main() -> None:
     parser.add_argument("--failures", type=Path, default=Path("runs/fuzz"))
     given = parser.parse_args()
     inputs = make(given.kind, given.seed)
-    begin = time.perf_counter()
-    indices = range(given.first, given.first + given.count)
-    outcomes = run(inputs, indices, jobs=given.jobs)
-    told = summary(outcomes, given.kind, given.seed, time.perf_counter() - begin)
-    for outcome in outcomes:
-        if outcome.result == FAILED:
-            place = given.failures / given.kind / f"{given.seed}-{outcome.index}"
-            inputs.write(outcome.index, place)
-            (place / "failure.txt").write_text(f"{outcome.source}\n{outcome.said}\n")
-            print(f"{place}: {outcome.source}: {outcome.said.strip().splitlines()[-1]}")
-    print(json.dumps({name: value for name, value in told.items() if name != "failures"}))
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
-    sys.exit(bool(told["failures"]))
+    asked = {name: getattr(given, name) for name in ("kind", "seed", "first", "count")}
+    asked["seeds"] = len(inputs.seeds)  # others would be drawn
+    figures = begun(given.json, asked) or nothing(asked)
+    done, begin = figures["inputs"], time.perf_counter()
+    if done:
+        print(f"{done} of {given.count} inputs were read before; remove {given.json} to begin anew")
+    left = range(given.first + done, given.first + given.count)
+    for outcomes in run(inputs, left, jobs=given.jobs):
+        for outcome in outcomes:
+            if outcome.result == FAILED:
+                place = given.failures / given.kind / f"{given.seed}-{outcome.index}"
+                save_failure(inputs, outcome, place)
+        now = time.perf_counter()
+        add(figures, outcomes, now - begin)
+        begin = now
+        keep(given.json, figures)
+    print(json.dumps({name: value for name, value in figures.items() if name != "failures"}))
+    sys.exit(bool(figures[FAILED]))
 
 
 if __name__ == "__main__":

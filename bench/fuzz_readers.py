@@ -52,6 +52,7 @@ from kinema.worlds.folder import read_metadata
 Read = Callable[[], object]
 CODE_RAN = "code-ran"  # what a pickle would make if its code ran
 STORY = {"story": [["a red circle", 2.0]], "seed": 1}  # what fixes the frames of a story
+LENGTHS = (5, 4)  # frames of its windows
 ASKED = {"model": "m", "seed": 3}  # of a clip with a record
 RECIPE = Recipe(steps=10, batch_size=2, learning_rate=0.1, report_every=10, save_every=2)
 
@@ -159,7 +160,7 @@ def _story(path: Path) -> object:
 
 def _parts(folder: Path) -> list[Read]:
     def told() -> object:
-        parts = Parts(folder, STORY, fps=12.0, overwrite=False)
+        parts = Parts(folder, STORY, fps=12.0, lengths=LENGTHS, overwrite=False)
         return parts.last(9), [*parts]
 
     return [told]

@@ -6,13 +6,14 @@ Every stage of every system runs at its nano size. A run is killed (SIGKILL) aft
 the time that an undisturbed one takes, or in the middle of writing a random tensor of a checkpoint,
 started again in the same folder, killed again, until it comes to its end. Its last checkpoint, its
 model and its log must then equal those of the undisturbed run, bit for bit. Kills go round the
-stages until there were N. Processes are forked from a server that has imported everything.
+stages until there were N. Processes are forked from a server that has imported everything. The
+figures are written to FILE after each kill; the same command goes on from there, but makes the
+undisturbed runs again, and the kills of runs that were not at their end yet.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import shutil
@@ -21,13 +22,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
-from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
+from long_runs import Figures, begun, keep
 
 from kinema import registry
 from kinema.data import latents
@@ -56,12 +58,15 @@ class Leg:
     Args:
         name: ``system.stage``.
         folder: empty.
+
+    Attributes:
+        counts: what came of the runs that are over, by `COLUMNS`.
+        pending: the same of the run that was killed last and stands in `place`.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
-        self.counts: Counter[str] = Counter()
-        self.killed = False  # a run stands in `place`, or stood there before it wrote anything
+        self.counts, self.pending = Counter[str](), Counter[str]()
         self.data = _latents(name, folder)
         self.seconds = 0.0
         if self.start(folder / "whole", None, None):
@@ -104,13 +109,10 @@ class Leg:
         if status == 0:
             self.compare()
         elif status == -signal.SIGKILL:
-            self.counts["kills"] += 1
-            self.killed = True
-            self.counts["in writing"] += any(self.place.glob(".step-*.partial*"))
+            self.pending["kills"] += 1
+            self.pending["in writing"] += any(self.place.glob(".step-*.partial*"))
         else:
-            self.counts["refused"] += 1
-            print(f"{self.name}: {_said(self.place)}", file=sys.stderr)
-            shutil.rmtree(self.place, ignore_errors=True)
+            self.refuse()
 
     @property
     def tensors(self) -> int:
@@ -120,24 +122,30 @@ class Leg:
 
     def finish(self) -> None:
         """Brings the run that was killed last to its end."""
-        if self.killed:
+        if self.pending:
             if self.start(self.place, None, None):
-                self.counts["refused"] += 1
-                print(f"{self.name}: {_said(self.place)}", file=sys.stderr)
+                self.refuse()
             else:
                 self.compare()
+
+    def refuse(self) -> None:
+        """Counts a run that failed, and removes it."""
+        print(f"{self.name}: {_said(self.place)}", file=sys.stderr)
+        self._end("refused")
 
     def compare(self) -> None:
         """Compares a run that came to its end, counts, and removes it."""
         differs = [name for name in _results(self.folder / "whole") if not self._same(name)]
         differs += ["log"] * (_losses(self.place) != _losses(self.folder / "whole"))
         differs += [path.name for path in self.place.glob(".*")]  # what nobody cleaned up
-        self.counts["finished"] += 1
-        self.killed = False
-        self.counts["different"] += bool(differs)
         if differs:
             print(f"{self.name}: {', '.join(differs)}", file=sys.stderr)
-        shutil.rmtree(self.place)
+        self._end("finished", *["different"] * bool(differs))
+
+    def _end(self, *results: str) -> None:
+        self.counts += self.pending + Counter(results)
+        self.pending.clear()
+        shutil.rmtree(self.place, ignore_errors=True)
 
     def _same(self, name: str) -> bool:
         ours, theirs = self.place / name, self.folder / "whole" / name
@@ -218,6 +226,44 @@ def stages() -> list[str]:
     return [f"{name}.{stage}" for name in found for stage in getattr(found[name], "STAGES", ())]
 
 
+def run(figures: Figures, path: Path | None) -> None:
+    """Kills until there were as many as asked for, and adds to the figures what came of it."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    begin, before = time.perf_counter(), figures["seconds"]
+    systems = [f"kinema.systems.{name.partition('.')[0]}" for name in figures["stages"]]
+    preload = ["torch.utils.tensorboard", "torch._dynamo", "kinema.training.stage", *systems]
+    CONTEXT.set_forkserver_preload(preload)
+
+    def told() -> None:
+        for leg in legs:
+            figures["of"][leg.name] = {column: leg.counts[column] for column in COLUMNS}
+        figures.update(total(figures["of"]))
+        figures["seconds"] = round(before + time.perf_counter() - begin, 1)
+        keep(path, figures)
+
+    with tempfile.TemporaryDirectory() as place:
+        legs = []
+        for name in figures["stages"]:
+            folder = Path(place) / name
+            folder.mkdir()
+            legs.append(Leg(name, folder))
+            legs[-1].counts.update(figures["of"][name])
+            print(f"{name}: {legs[-1].seconds:.1f} s undisturbed", file=sys.stderr)
+        while sum((leg.counts + leg.pending)["kills"] for leg in legs) < figures["count"]:
+            number = figures["draws"]
+            legs[number % len(legs)].kill(Draws("kill", figures["seed"], number))
+            figures["draws"] += 1
+            told()
+        for leg in legs:
+            leg.finish()
+            told()
+
+
+def total(rows: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """What came of the runs of all stages."""
+    return {column: sum(row[column] for row in rows.values()) for column in COLUMNS}
+
+
 def main() -> None:
     """Reads the arguments, kills, prints a table; exits with 1 if a run was lost or differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -226,39 +272,16 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=stages(), metavar="SYSTEM.STAGE")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    begin = time.perf_counter()
-    systems = [f"kinema.systems.{name.partition('.')[0]}" for name in given.stages]
-    preload = ["torch.utils.tensorboard", "torch._dynamo", "kinema.training.stage", *systems]
-    CONTEXT.set_forkserver_preload(preload)
-    with tempfile.TemporaryDirectory() as place:
-        legs = []
-        for name in given.stages:
-            folder = Path(place) / name
-            folder.mkdir()
-            legs.append(Leg(name, folder))
-            print(f"{name}: {legs[-1].seconds:.1f} s undisturbed", file=sys.stderr)
-        for number, leg in enumerate(cycle(legs)):
-            leg.kill(Draws("kill", given.seed, number))
-            if sum(leg.counts["kills"] for leg in legs) >= given.count:
-                break
-        for leg in legs:
-            leg.finish()
-    rows = {leg.name: leg.counts for leg in legs}
-    whole = sum(rows.values(), Counter())
+    asked = {"seed": given.seed, "count": given.count, "stages": list(given.stages)}
+    rows = {name: dict.fromkeys(COLUMNS, 0) for name in given.stages}
+    nothing = {**asked, "draws": 0, "seconds": 0.0, **total(rows), "of": rows}
+    figures = begun(given.json, asked) or nothing
+    if figures["kills"] < given.count:
+        run(figures, given.json)
     print(f"{'stage':32}" + "".join(f"{column:>12}" for column in COLUMNS))
-    for name, counts in [*rows.items(), ("all", whole)]:
+    for name, counts in [*figures["of"].items(), ("all", figures)]:
         print(f"{name:32}" + "".join(f"{counts[column]:12d}" for column in COLUMNS))
-    if given.json:
-        figures = {
-            "seed": given.seed,
-            **{column: whole[column] for column in COLUMNS},
-            "seconds": round(time.perf_counter() - begin, 1),
-            "stages": {name: {c: counts[c] for c in COLUMNS} for name, counts in rows.items()},
-        }
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(figures, indent=1) + "\n")
-    sys.exit(bool(whole["different"] or whole["refused"]))
+    sys.exit(bool(figures["different"] or figures["refused"]))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python bench/score_corruptions.py docs/metrics
 
 Two draws of the world `shapes`, 16 clips each of 16 x 48 x 48. The second is damaged more and more
-and scored: beside the first (fvd-rand, stream), or beside itself undamaged (psnr, ssim, tof).
+and scored: beside the first (fvd-tiny, fvd-rand, stream), or beside itself undamaged (psnr, ssim,
+tof).
 Writes FOLDER/corruptions.png, one panel for each score, and FOLDER/corruptions.json.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -38,7 +39,7 @@ DAMAGE: dict[str, Callable[[Tensor, float], Tensor]] = {
     "frames shuffled": lambda x, s: corruptions.shuffled(x, int(FRAMES * s), NOISE),
     "drift of color": lambda x, s: corruptions.tinted(x, 0.3 * s * RAMP),
 }
-SETS = ("fvd-rand", "stream")
+SETS = ("fvd-tiny", "fvd-rand", "stream")
 PAIRS = ("psnr", "ssim", "tof")
 
 
@@ -51,24 +52,26 @@ def clips(seed: int) -> Tensor:
     return torch.stack(drawn).movedim(-1, 2)
 
 
-def answers(real: Tensor, clean: Tensor) -> dict[str, dict[str, list[float]]]:
-    """{score: {damage: its values over the levels}}."""
+def answers(
+    real: Tensor, clean: Tensor, sets: Sequence[str], pairs: Sequence[str]
+) -> dict[str, dict[str, list[float]]]:
+    """{score: {damage: its values over the levels}}, of scores of sets and of pairs."""
     made: dict[str, measures.Measure] = {
-        name: DEFINITIONS[name].measure({}, "cpu") for name in (*SETS, *PAIRS)
+        name: DEFINITIONS[name].measure({}, "cpu") for name in (*sets, *pairs)
     }
     statistics = {
         name: DEFINITIONS[name].formula.statistic(features(made[name], real), Noise(0, (0,)))
-        for name in SETS
+        for name in sets
     }
 
     def scored(x: Tensor) -> dict[str, float]:
         values: dict[str, float] = {}
-        for name in SETS:
+        for name in sets:
             formula = DEFINITIONS[name].formula
             numbers = statistics[name](features(made[name], x)).tolist()
             labels = (f"{name}.{label}" if label else name for label in formula.labels)
             values |= dict(zip(labels, numbers))
-        for name in PAIRS:
+        for name in pairs:
             per_clip = [made[name].run(a, b) for a, b in zip(clean, x)]
             values[name] = float(torch.stack(per_clip).mean())
         return values
@@ -111,7 +114,7 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    found = answers(clips(0), clips(1))
+    found = answers(clips(0), clips(1), SETS, PAIRS)
     (folder / "corruptions.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     draw(found, folder / "corruptions.png")
     for score, by_damage in found.items():

@@ -4,22 +4,22 @@
 
 Encodes held-out clips of the world's second level without noise, decodes them as the decoder is
 told to for clean latents, and prints the mean PSNR over the clips of each kind of ground, in all
-pixels.
+pixels. Exits with 1 where a bar is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from shapes_bars import SIZE, Verdict, at_least, conclude
 
 from kinema.cli.machine import load_model
 from kinema.data.batches import WorldClips
-from kinema.files import write_text
 from kinema.noise import Noise
 from kinema.systems.ltx_video import LTXVideo
 from kinema.systems.ltx_video_recipes import CODEC
@@ -27,14 +27,14 @@ from kinema.training.reconstruction import psnr
 from kinema.training.vae_gan import VAEGAN
 from kinema.worlds import load
 
-SIZE = {"num_frames": 25, "height": 96, "width": 96, "fps": 12.0}
 SEED = 516
 BATCH = 8
 PATTERNED = ("stripes", "checker", "dots")
+BARS = {"flat": 30.0, "gradient": 30.0, "patterned": 27.0}  # dB at least
 
 
-def main() -> None:
-    """Prints a line for each kind of ground, and one for the patterned ones."""
+def main(arguments: Sequence[str]) -> int:
+    """Prints a line for each kind of ground, and one for all patterns; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,13 +42,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=256, help="of clips")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path, help="where to write the figures; replaced")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     model = load_model(options.model, device="cpu", dtype="float32", threads=options.threads)
     found = measured(model, options.count)
     table = {kind: summary(kind, values) for kind, values in sorted(found.items())}
     table["patterned"] = summary("patterned", (x for kind in PATTERNED for x in found[kind]))
-    if options.json:
-        write_text(options.json, json.dumps(table, indent=1) + "\n", overwrite=True)
+    figures = {"model": options.model, "clips": options.count, "grounds": table}
+    return conclude(figures, verdicts(table), options.json)
 
 
 @torch.inference_mode()
@@ -76,5 +76,10 @@ def summary(kind: str, values: Iterable[float]) -> dict[str, float]:
     return {"psnr": mean, "standard_error": error, "clips": len(listed)}
 
 
+def verdicts(table: Mapping[str, Mapping[str, float]]) -> dict[str, Verdict]:
+    """Of each bar."""
+    return {f"dB of {kind}": at_least(table[kind]["psnr"], bar) for kind, bar in BARS.items()}
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -3,17 +3,20 @@
     python bench/shapes_gallery.py --model ltx_video:shapes -o docs/shapes-model/gallery
 
 Of the held-out prompts the first of every motion, and the first of two objects and of stories; with
-the seeds of the file. Then one world clip of each kind of given frames: its first frame, three
-frames, and the whole, which goes on. Each is a GIF; index.md shows them with their prompts.
+the seeds of the file. Then the world's first clip of one object, of which frames are given: the
+first, three, and all, from which it goes on. Each is a GIF; index.md shows them with their prompts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from shapes_bars import PROMPTS, SIZE, alone
 
 import kinema
 from kinema.clip import Clip
@@ -21,8 +24,6 @@ from kinema.files import write_text
 from kinema.systems.keyframes import Keyframe
 from kinema.worlds import load
 
-PROMPTS = Path(__file__).parents[1] / "docs" / "shapes-model" / "prompts.jsonl"
-SIZE = {"num_frames": 25, "height": 96, "width": 96, "fps": 12.0}
 EACH = {"pair": 4, "story": 4}
 TIMES = (0, 12, 24)
 GIVEN_SEED = 515
@@ -30,14 +31,14 @@ COLUMNS = 4
 WIDTH = 144  # at which a page shows a clip of 96 pixels
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Writes the clips and the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="name:tag or name@file")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     model = kinema.load(options.model)
     made = [*from_text(model), *from_frames(model)]
     for name, _, clip in made:
@@ -46,8 +47,11 @@ def main() -> None:
         f'<img src="{name}.gif" width="{WIDTH}" alt="{text}"><br>{text}' for name, text, _ in made
     ]
     rows = [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
-    lines = ["| | | | |", "|---|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)]
+    command = f"python bench/shapes_gallery.py --model {options.model} -o {options.output}"
+    lines = [f"# Clips of {options.model}, as they come", "", f"    {command}", ""]
+    lines += ["| | | | |", "|---|---|---|---|", *("| " + " | ".join(row) + " |" for row in rows)]
     write_text(options.output / "index.md", "\n".join(lines) + "\n", overwrite=True)
+    return 0
 
 
 def from_text(model: Any) -> Iterator[tuple[str, str, Clip]]:
@@ -66,7 +70,8 @@ def from_text(model: Any) -> Iterator[tuple[str, str, Clip]]:
 def from_frames(model: Any) -> Iterator[tuple[str, str, Clip]]:
     """(name, what was given, clip) of clips with given frames."""
     world = load("shapes:level=2", seed=GIVEN_SEED, split="held_out", **SIZE)
-    clip, prompt = world.sample(0).clip, world.sample(0).captions[0]
+    sample = next(alone(world, 1))
+    clip, prompt = sample.clip, sample.captions[0]
     frames = {time: Clip(clip.frames[time : time + 1], clip.fps) for time in TIMES}
     keyframes = [Keyframe(clip=frame, frame=time) for time, frame in frames.items()]
     ways: dict[str, dict[str, Any]] = {
@@ -80,4 +85,4 @@ def from_frames(model: Any) -> Iterator[tuple[str, str, Clip]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

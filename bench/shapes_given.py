@@ -7,37 +7,55 @@
 Draws held-out clips of one object, gives the model their caption and some of their frames, and
 prints what came of it: the PSNR of the frames that were given, what the attribute reader says of
 the new clip, and, of a clip that went on, the change at the seam beside the median change from
-frame to frame.
+frame to frame. Exits with 1 where a bar is missed; those of numbers are for their means.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from shapes_bars import (
+    CEILINGS,
+    SIZE,
+    Verdict,
+    alone,
+    at_least,
+    at_most,
+    conclude,
+    read_ceilings,
+    show,
+    told,
+)
 
 import kinema
 from kinema.clip import Clip
-from kinema.files import write_text
 from kinema.metrics.attributes import agrees, expected, read
 from kinema.metrics.attributes_scores import Share
 from kinema.systems.image_to_video import ImageToVideo
 from kinema.systems.keyframes import Keyframe
 from kinema.worlds import WorldSample, load
 
-SIZE = {"num_frames": 25, "height": 96, "width": 96, "fps": 12.0}
 SEED = 514
 TIMES = (0, 12, 24)  # of keyframes
+FIRST, SEAM, MOST = "PSNR of the first frame", "seam over median change", 1.5
+BARS = {  # at least
+    FIRST: 24.0,
+    "color": 0.92,
+    "shape": 0.92,
+    **{f"PSNR of frame {time}": 24.0 for time in TIMES},
+}
 
 Numbers = dict[str, float | bool]
 
 
-def main() -> None:
-    """Measures one way of giving frames."""
+def main(arguments: Sequence[str]) -> int:
+    """Measures one way of giving frames; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,28 +63,19 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="name:tag or name@file")
     parser.add_argument("--count", type=int, default=128, help="of clips")
     parser.add_argument("--json", type=Path, help="where to write the figures; replaced")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    ceilings = read_ceilings(CEILINGS)
     model = kinema.load(options.model)
-    found = [
-        WAYS[options.way](model, sample, seed) for seed, sample in enumerate(drawn(options.count))
-    ]
-    lines = {name: summary([row[name] for row in found]) for name in found[0]}
-    for name, line in lines.items():
-        print(f"{options.way:10} {name:24} {line}")
-    if options.json:
-        write_text(options.json, json.dumps(lines, indent=1) + "\n", overwrite=True)
-
-
-def drawn(count: int) -> Iterator[WorldSample]:
-    """Held-out samples of one object, each caption once."""
     world = load("shapes:level=2", seed=SEED, split="held_out", **SIZE)
-    said, index = set[str](), 0
-    while len(said) < count:
-        sample = world.sample(index)
-        index += 1
-        if sample.labels["scene"] == "one" and sample.captions[0] not in said:
-            said.add(sample.captions[0])
-            yield sample
+    samples = enumerate(alone(world, options.count))
+    found = [WAYS[options.way](model, sample, seed) for seed, sample in samples]
+    figures = {name: summary(name, [row[name] for row in found]) for name in found[0]}
+    show(ceilings.columns(), ("one",))
+    return conclude(
+        {"model": options.model, "way": options.way, "clips": options.count, "figures": figures},
+        verdicts(figures),
+        options.json,
+    )
 
 
 def image(model: ImageToVideo, sample: WorldSample, seed: int) -> Numbers:
@@ -74,7 +83,7 @@ def image(model: ImageToVideo, sample: WorldSample, seed: int) -> Numbers:
     made = model.generate(sample.captions[0], seed=seed, image=frame(sample.clip, 0))
     assert isinstance(made, Clip)
     right = agrees(read(made, "one"), expected(sample.graph))
-    return {"PSNR of the first frame": psnr(made, sample.clip, 0), **right}
+    return {FIRST: psnr(made, sample.clip, 0), **right}
 
 
 def keyframes(model: ImageToVideo, sample: WorldSample, seed: int) -> Numbers:
@@ -93,7 +102,7 @@ def extend(model: ImageToVideo, sample: WorldSample, seed: int) -> Numbers:
     changes = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
     seam = changes[sample.clip.num_frames - 1]
     ratio = float(seam / max(np.median(changes), 1e-9))
-    return {"seam over median change": ratio, "seam at most 1.5 times": ratio <= 1.5}
+    return {SEAM: ratio, f"seam at most {MOST} times": ratio <= MOST}
 
 
 WAYS: dict[str, Callable[[ImageToVideo, WorldSample, int], Numbers]] = {
@@ -112,18 +121,28 @@ def psnr(made: Clip, given: Clip, time: int) -> float:
     return float(10 * np.log10(255**2 / max(np.square(error).mean(), 1e-9)))
 
 
-def summary(values: list[float | bool]) -> str:
-    """Of truths their share with its interval of 95 %, of numbers mean, median and extremes."""
+def summary(name: str, values: Sequence[float | bool]) -> dict[str, Any]:
+    """Prints and gives the mean; of truths also their number and interval of 95 %, of numbers
+    median and extremes.
+    """
+    mean = statistics.fmean(values)
     if isinstance(values[0], bool):
         share = Share(right=sum(map(bool, values)), clips=len(values))
-        low, high = share.interval
-        percents = f"{100 * share.value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        return f"{share.right} of {share.clips}, {percents}"
-    return (
-        f"mean {statistics.fmean(values):.2f}, median {statistics.median(values):.2f}, "
-        f"{min(values):.2f} to {max(values):.2f}"
-    )
+        print(f"{name:26} {told(share)}")
+        return {"mean": mean, "right": share.right, "interval": share.interval}
+    median, least, largest = statistics.median(values), min(values), max(values)
+    print(f"{name:26} mean {mean:.2f}, median {median:.2f}, {least:.2f} to {largest:.2f}")
+    return {"mean": mean, "median": median, "least": least, "largest": largest}
+
+
+def verdicts(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Verdict]:
+    """Of each bar that a way has."""
+    wanted = {name: bar for name, bar in BARS.items() if name in figures}
+    found = {name: at_least(figures[name]["mean"], bar) for name, bar in wanted.items()}
+    if SEAM in figures:
+        found[SEAM] = at_most(figures[SEAM]["mean"], MOST)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -4,15 +4,14 @@
 
 One object of the held-out split, in phases of 4 to 6 seconds. Each phase has another motion of
 those whose combination with its shape and color was held out; the first window is made from the
-prompt alone, each other from what came before. The clip is written as it comes. Exits with 1 where
-a bar is missed.
+prompt alone, each other from what came before. The clip is written as it comes. The reader's
+ceilings for clips of one object are printed beside. Exits with 1 where a bar is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +19,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from shapes_bars import (
+    CEILINGS,
+    SIZE,
+    Verdict,
+    at_least,
+    at_most,
+    conclude,
+    read_ceilings,
+    show,
+)
 
 import kinema
 from kinema.clip import Clip
-from kinema.files import write_text
 from kinema.media import Mp4Writer
 from kinema.media.writing import CRF
 from kinema.metrics.attributes import Reading, agrees, expected, read
@@ -39,7 +47,6 @@ from kinema.worlds.shapes_captions import canonical
 from kinema.worlds.shapes_splits import combinations
 from kinema.worlds.world import Phase, SceneGraph
 
-SIZE = {"num_frames": 25, "height": 96, "width": 96, "fps": 12.0}
 WORLD_SEED = 515
 PHASES = (4.0, 5.0, 6.0)  # seconds, in turn
 SEAM, MEMORY, RIGHT = 1.5, 1.1, 0.6  # the bars
@@ -64,17 +71,8 @@ class Shown:
     drift: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A figure, its bar, and whether it is within that."""
-
-    found: float
-    bar: float
-    within: bool
-
-
-def main() -> None:
-    """Tells a story, prints what came of it, and says whether that is within the bars."""
+def main(arguments: Sequence[str]) -> int:
+    """Tells a story, prints what came of it, and says whether that is within the bars: 1 if not."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -85,7 +83,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--steps", type=int, help="of the sampler; else the model's own")
     parser.add_argument("--json", type=Path, help="where to write the figures; replaced")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    ceilings = read_ceilings(CEILINGS)
     model = kinema.load(options.model)
     sampling = model.config.sampling
     if options.steps:
@@ -100,15 +99,9 @@ def main() -> None:
     )
     shown = tell(rollout, [expected(graph) for graph in graphs], options.output)
     report(segments, shown)
-    judged = verdicts(shown)
-    for name, verdict in judged.items():
-        said = "within" if verdict.within else "MISSED"
-        print(f"{name}: {verdict.found:.3f}, bar {verdict.bar}: {said}")
-    if options.json:
-        figures = {"model": options.model, "steps": sampling.steps, **vars(shown)}
-        figures["verdicts"] = {name: vars(verdict) for name, verdict in judged.items()}
-        write_text(options.json, json.dumps(figures, indent=1) + "\n", overwrite=True)
-    sys.exit(any(not verdict.within for verdict in judged.values()))
+    show(ceilings.columns(), ("one",))
+    figures = {"model": options.model, "steps": sampling.steps, **vars(shown)}
+    return conclude(figures, verdicts(shown), options.json)
 
 
 def lengths(seconds: float) -> list[float]:
@@ -225,10 +218,10 @@ def verdicts(shown: Shown) -> dict[str, Verdict]:
     over = over_phases(shown, "all").value
     within = min(within_phase(right).value for right in shown.right)
     return {
-        "largest seam over the median change": Verdict(seam, SEAM, seam <= SEAM),
-        "largest memory of a window over the least": Verdict(growth, MEMORY, growth <= MEMORY),
-        "share of phases with all right": Verdict(over, RIGHT, over >= RIGHT),
-        "least share of attributes right in a phase": Verdict(within, RIGHT, within >= RIGHT),
+        "largest seam over the median change": at_most(seam, SEAM),
+        "largest memory of a window over the least": at_most(growth, MEMORY),
+        "share of phases with all right": at_least(over, RIGHT),
+        "least share of attributes right in a phase": at_least(within, RIGHT),
     }
 
 
@@ -260,4 +253,4 @@ def report(segments: Sequence[Segment], shown: Shown) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

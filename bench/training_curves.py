@@ -4,13 +4,15 @@
 
 Writes FOLDER/<name>.jsonl (every fiftieth step and every held-out line of the run's log) and
 FOLDER/curves.png, one panel per run: the training loss, averaged over 50 steps, and held-out
-losses.
+losses. Prints the steps of each log and how many minutes they took together.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +54,32 @@ def draw(axes: Any, name: str, lines: list[dict[str, Any]]) -> None:
     axes.grid(alpha=0.3)
 
 
-def main() -> None:
+def taken(lines: Iterable[dict[str, Any]]) -> tuple[int, float]:
+    """How many steps a log has, and the minutes that they took."""
+    seconds = [line["seconds"] for line in lines if "seconds" in line]
+    return len(seconds), sum(seconds) / 60
+
+
+def main(arguments: Sequence[str]) -> int:
     """Thinned logs and one picture."""
-    folder, *runs = sys.argv[1:]
-    figure, panels = plt.subplots(1, len(runs), figsize=(5 * len(runs), 4), squeeze=False)
-    for axes, run in zip(panels[0], runs):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="of the thinned logs and the picture")
+    parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER", help="of a run, with its log")
+    options = parser.parse_args(arguments)
+    size = 5 * len(options.runs), 4
+    figure, panels = plt.subplots(1, len(options.runs), figsize=size, squeeze=False)
+    for axes, run in zip(panels[0], options.runs):
         name, _, path = run.partition("=")
-        draw(axes, name, thin(Path(path) / "log.jsonl", Path(folder) / f"{name}.jsonl"))
+        lines = thin(Path(path) / "log.jsonl", options.folder / f"{name}.jsonl")
+        steps, minutes = taken(lines)
+        print(f"{name}: {steps} steps, {minutes:.1f} minutes")
+        draw(axes, name, lines)
     figure.tight_layout()
-    figure.savefig(Path(folder) / "curves.png", dpi=110)
+    figure.savefig(options.folder / "curves.png", dpi=110)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

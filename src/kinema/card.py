@@ -22,7 +22,7 @@ CARD = re.compile(r"^CARD = .*?^\)$", re.DOTALL | re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One set of weights of a system: where it is, its licence, and the digest of the file."""
+    """One set of weights of a system: where it is, its license, and the digest of the file."""
 
     file: str
     license: str

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kinema.cli.train import preset_of
 from kinema.files import LOCK, alone
 from kinema.systems.ltx_video import LTXVideo
 from kinema.worlds import load as load_world
@@ -37,7 +39,7 @@ def test_from_a_folder_to_a_clip(kinema, model, clips):
     assert answer.json["model"] == "run/model.safetensors"
     assert answer.json["steps"] == 8
     said = answer.err.splitlines()
-    assert said[0] == "words: 1 new ones, glimmering"
+    assert said[0] == "words: 1 new: glimmering"
     assert said[1].startswith("data: 4 clips and 0 pictures give 4 windows at 12 fps: 4 of 9 x 32")
     assert any(line.startswith("cost: 8 steps of ") for line in said)
     run = json.loads(Path("run/run.json").read_text())
@@ -49,6 +51,24 @@ def test_from_a_folder_to_a_clip(kinema, model, clips):
     assert again.status == 0, again.err
     assert "words:" not in again.err
     assert kinema(*tuned).err == "the run in run is finished, after 8 steps\n"
+
+
+def test_a_model_with_settings_of_its_own_is_tuned_by_the_recipe_of_its_sizes(kinema, model):
+    made = LTXVideo.from_pretrained(model)
+    made.config = replace(made.config, sampling=replace(made.config.sampling, guidance=5.0))
+    made.save_pretrained("guided.safetensors")
+    train = ("train", "--stage", "finetune", "--dry-run")
+    plan = kinema(*train, "guided.safetensors").json
+    assert (plan["preset"], plan["config"]["sampling"]["guidance"]) == ("nano", 5.0)
+    smaller = replace(made.config, transformer=replace(made.config.transformer, num_layers=1))
+    LTXVideo(smaller).save_pretrained("smaller.safetensors")
+    error = kinema(*train, "smaller.safetensors").error
+    assert error == "smaller.safetensors has sizes of its own; name a recipe with --preset"
+
+
+def test_a_version_is_not_taken_for_another_with_the_same_networks():
+    for name in ("0.9.5-2b", "0.9.6-2b-dev", "0.9.6-2b-distilled"):
+        assert preset_of(LTXVideo, LTXVideo.PRESETS[name]()) == name
 
 
 def test_what_another_process_trains_is_left_alone(kinema, model, clips):

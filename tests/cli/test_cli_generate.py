@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kills import killed_after
 
 import kinema as library
 from kinema.cli.outputs import clip_name
@@ -141,6 +142,30 @@ def test_overwrite_replaces(kinema, model):
     answer = kinema("generate", PROMPT, "--model", model, "-o", "a.mp4", "--overwrite")
     assert answer.status == 0
     assert Clip.read("a.mp4").num_frames == 9
+
+
+def test_killed_as_its_files_appear_the_same_command_makes_them_again(kinema, model):
+    arguments = ("generate", PROMPT, "--model", model, "-o", "a.mp4", "--threads", 1)
+    for renames, left in ((1, ["a.json"]), (2, ["a.json", "a.png"])):
+        killed_after(renames, arguments)
+        assert sorted(path.name for path in Path().glob("a.*")) == left
+    error = kinema(*arguments, "--seed", 1).error
+    assert error.startswith("a.mp4 was made with seed 0, not 1; pass --overwrite")
+    answer = kinema(*arguments)
+    assert answer.status == 0, answer.err
+    assert kinema(*arguments, "-o", "b.mp4").status == 0
+    for name in (".mp4", ".png"):
+        assert Path(f"a{name}").read_bytes() == Path(f"b{name}").read_bytes()
+
+
+def test_a_clip_never_stands_beside_the_record_of_another(kinema, model):
+    arguments = ("generate", PROMPT, "--model", model, "-o", "a.mp4", "--threads", 1)
+    assert kinema(*arguments).status == 0
+    killed_after(1, (*arguments, "--seed", 1, "--overwrite"))
+    assert json.loads(Path("a.json").read_text())["seed"] == 1
+    assert not Path("a.mp4").exists()
+    assert kinema(*arguments, "--seed", 1).status == 0
+    assert Path("a.mp4").exists()
 
 
 def test_a_gif_can_be_asked_for(kinema, model):

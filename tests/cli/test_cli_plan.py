@@ -96,7 +96,7 @@ def test_each_machine_has_a_plan_of_its_own(kinema):
 
 def test_weights_that_ship_and_files_bring_their_sizes(kinema, model: Path):
     shipped = kinema("plan", "ltx_video:shapes", "--hardware", "t4", "--json").json
-    assert by_name(shipped)["transformer"]["parameters"] == 11_493_856
+    assert by_name(shipped)["transformer"]["parameters"] == 11_577_088
     plan = kinema("plan", model, "--hardware", "t4", "--json").json
     assert plan["parameters"] == kinema("plan", "ltx_video:nano", "--json").json["parameters"]
 

@@ -57,6 +57,7 @@ def test_a_list_is_scored_with_a_table_of_classes(kinema, data):
     (first, fifth) = found.json["scores"]
     assert first["passport"]["num_real"] == 6
     assert first["passport"]["skipped_real"] == 1
+    assert first["passport"]["versions"]["device"] == "cpu"
     assert first["value"] <= fifth["value"]
     assert [row["clips"] for row in found.json["classes"]] == [3, 3]
     assert json.loads(Path("a.json").read_text())["scores"] == found.json["scores"]

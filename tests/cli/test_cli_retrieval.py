@@ -79,6 +79,7 @@ def test_recalls_are_those_of_the_embeddings(kinema: Any, data: tuple[str, Path]
     passport = scores["R@1.to_clip"]["passport"]
     assert (passport["num_real"], passport["num_frames"], passport["height"]) == (3, 4, 32)
     assert f"{len(texts)} captions" in passport["variant"]
+    assert passport["versions"]["device"] == "cpu"
     assert any(Path("cache").rglob("shard-*.safetensors"))
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from kinema import worlds
+from kinema.metrics.clip_sets import View, find_clips, read_view
+from kinema.metrics.extractors import drift_measure
+from kinema.rollout.picture import drift_picture
 
 
 def drawn(folder: Path, seed: int, *, num_frames: int) -> Path:
@@ -115,6 +121,18 @@ def test_clips_that_cannot_be_used_are_listed_or_refused(kinema, folders, tmp_pa
     assert "--strict" in kinema("score", "dynamic-degree", broken, *OPTIONS, "--strict").error
 
 
+def test_the_curves_behind_drift_are_drawn(kinema, whole):
+    _, fake = whole
+    score = ("score", "stream,drift", *whole, "--cache", "cache", "--plot", "drift.png")
+    assert kinema(*score).status == 0
+    view = View(num_frames=16, fps=None, size=None)
+    run = drift_measure({}, "cpu").run
+    curves = torch.stack([run(read_view(path, view).frames) for path in find_clips(fake)])
+    assert Image.open("drift.png").tobytes() == drift_picture(curves, (), None).tobytes()
+    assert "drift.png exists" in kinema(*score).error
+    assert kinema(*score, "--overwrite").status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -127,6 +145,9 @@ def test_clips_that_cannot_be_used_are_listed_or_refused(kinema, folders, tmp_pa
         (("psnr", "a", "b", "--size", "24"), "--size '24' is no size"),
         (("psnr", "a", "b", "--fps", "nan"), "fps must be above 0 and at most 1000, not nan"),
         (("compare", "a.json", "b.json"), "cannot read a.json"),
+        (("psnr", "a", "b", "--plot", "c.png"), "--plot is for drift, not for psnr"),
+        (("compare", "a", "b", "--plot", "c.png"), "--plot is for drift, not for compare"),
+        (("drift", "a", "--plot", "c.jpg"), "cannot draw c.jpg; end the name in .png"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(kinema, arguments, said):
@@ -134,17 +155,31 @@ def test_what_is_wrong_is_said_in_one_line(kinema, arguments, said):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was(process, folders, tmp_path):
+def test_thousands_of_clips_take_little_memory_and_a_killed_run_goes_on(process, tmp_path):
     """With no flush on the way out: whole shards are what a kill leaves."""
-    many = tmp_path / "many"
-    many.mkdir()
-    draws = np.random.default_rng(0)
-    for i in range(200):
-        np.save(many / f"{i:03d}.npy", draws.integers(0, 256, (8, 48, 48, 3), np.uint8))
-    arguments = ("score", "dynamic-degree", many, "--frames", 8, "--cache", tmp_path / "cache")
-    shards = lambda: list((tmp_path / "cache").rglob("shard-*"))  # noqa: E731
-    process(*arguments).stop(signal.SIGKILL, lambda: len(shards()) >= 2)
-    kept = {path: path.stat().st_mtime_ns for path in shards()}
-    answer = process(*arguments, "--json").answer()
-    assert json.loads(answer.out)["scores"][0]["passport"]["num_generated"] == 200
-    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    count, shape, shard = 2048, (16, 128, 128, 3), 64
+    many, few = tmp_path / "many", tmp_path / "few"
+    for folder, names in ((many, range(count)), (few, range(0, count, shard))):
+        folder.mkdir()
+        for i in names:  # black but for a square, and black takes no room in the files
+            clip = np.lib.format.open_memmap(folder / f"{i:04d}.npy", "w+", np.uint8, shape)
+            row, column = divmod(i, shard)
+            clip[0, 2 * row : 2 * row + 16, column : column + 16] = 255
+
+    def four_gigabytes() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+
+    def shards() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("shard-*")}
+
+    arguments = ("score", "fvd-tiny", few, many, "--cache", tmp_path / "cache", "--json")
+    started = process(*arguments, preexec_fn=four_gigabytes)
+    started.stop(signal.SIGKILL, lambda: len(shards()) >= count // shard)  # of two, features, sizes
+    kept = shards()
+    assert len(kept) < 2 * count // shard
+    answer = process(*arguments, preexec_fn=four_gigabytes).answer()
+    assert answer.status == 0, answer.err
+    assert json.loads(answer.out)["scores"][0]["passport"]["num_generated"] == count
+    found = shards()
+    assert kept.items() <= found.items()
+    assert len(found) == 2 * count // shard

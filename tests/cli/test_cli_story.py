@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kills import killed_after
 from PIL import Image
 
 from kinema.cli.told import Told
@@ -144,6 +145,24 @@ def test_killed_while_the_clip_is_written_it_is_the_same(process, kinema, model)
     assert Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
 
 
+@pytest.mark.slow
+def test_killed_as_its_files_appear_it_is_the_same(kinema, model):
+    arguments = generate(model, "--threads", 1)
+    appear = ["a.json", "a.drift.png", "a.png", "a.mp4"]
+    for renames in range(1, len(appear) + 1):
+        killed_after(renames, arguments)
+        assert written() == sorted(["a.parts", *appear[:renames]])
+    error = kinema(*arguments, "--seed", 1).error
+    assert error.startswith("a.mp4 was made with seed 0, not 1; pass --overwrite")
+    answer = kinema(*arguments)
+    assert answer.status == 0, answer.err
+    assert answer.err.startswith("going on after 6 of 6 windows in a.parts\n")
+    assert written() == OUTPUTS
+    assert kinema(*generate(model, "--threads", 1, out="b.mp4")).status == 0
+    for name in (".mp4", ".png", ".drift.png"):
+        assert Path(f"a{name}").read_bytes() == Path(f"b{name}").read_bytes()
+
+
 def test_two_do_not_tell_the_same_story(process, kinema, model):
     arguments = generate(model, "--steps", 10, "--threads", 1)
     first = process(*arguments)
@@ -187,7 +206,8 @@ def test_the_sheet_is_that_of_the_whole_frames(model):
     sampling = replace(made.config.sampling, height=256)
     segments = [Segment(prompt=LEFT, seconds=1.5), Segment(prompt=UP, seconds=2.0)]
     rollout = Rollout(made, segments, seed=0, sampling=sampling, negative="", image=None)
-    parts = Parts(Path("a.parts"), {}, fps=12.0, overwrite=False)
+    lengths = [window.frames for window in rollout.windows]
+    parts = Parts(Path("a.parts"), {}, fps=12.0, lengths=lengths, overwrite=False)
     drawn = np.random.default_rng(0).integers(0, 256, (42, 256, 32, 3), np.uint8)
     for window in rollout.windows:
         parts.add(Clip(drawn[window.start : window.start + window.frames], 12.0))

@@ -50,6 +50,7 @@ def test_a_model_of_ours_is_told_and_written_again(kinema, model):
             "holds no ltx_video model: a folder of diffusers has a model_index.json",
         ),
         (("MODEL", "--text-encoder", "x"), "reads no text encoder from a folder; name none"),
+        (("cvt@nowhere.safetensors", "-o", "new"), "diffusers has no cvt; write a file of ours"),
         (("MODEL", "-o", "full"), "full exists and is not empty; choose another name"),
         (("MODEL", "-o", "new"), "diffusers knows the published rotary table and scale of times"),
     ],

@@ -48,19 +48,35 @@ def test_of_a_short_clip_the_last_frame_stands():
     assert seen(DENSE, clip_of(8)) == [[0, 3, 6, 7]] * 3
 
 
-def test_uniform_frames_lie_in_the_middles_of_stretches():
-    assert seen(UNIFORM, clip_of(20)) == [[2, 7, 12, 17]]
-    assert seen(replace(UNIFORM, clips=2), clip_of(20)) == [[1, 6, 11, 16], [3, 8, 13, 18]]
+def test_uniform_frames_lie_inside_their_parts():
+    assert seen(UNIFORM, clip_of(20)) == [[2, 7, 12, 16]]
+    assert seen(replace(UNIFORM, clips=2), clip_of(20)) == [[1, 6, 11, 15], [3, 8, 13, 17]]
+
+
+@pytest.mark.parametrize("clips", [1, 2, 3, 4, 10])
+@pytest.mark.parametrize("num_frames", [8, 16, 32])
+def test_uniform_frames_are_those_of_the_authors(clips: int, num_frames: int):
+    """UniFormerV2's `get_seq_frames` and ZeroI2V's `UniformSample`, of clips of many lengths."""
+    views = replace(UNIFORM, num_frames=num_frames)
+    for length in range(1, 400):
+        part = (length - 1) / num_frames
+        expected = [
+            [round(part * i) + int(part / (clips + 1) * (k + 1)) for i in range(num_frames)]
+            for k in range(clips)
+        ]
+        assert views.frame_numbers(length, clips).tolist() == expected, length
 
 
 def test_a_clip_with_fewer_frames_repeats_them():
-    assert seen(UNIFORM, clip_of(2)) == [[0, 0, 1, 1]]
+    assert seen(UNIFORM, clip_of(2)) == [[0, 0, 0, 1]]
     assert seen(UNIFORM, clip_of(1)) == [[0, 0, 0, 0]]
 
 
-def test_frames_may_have_places_of_their_own():
-    places = np.array([[0.0, 0.99, 0.5, 0.0]])
-    assert UNIFORM.frame_numbers(20, places).tolist() == [[0, 9, 12, 15]]
+def test_frames_to_train_on_are_drawn_each_from_its_part():
+    lots = np.array([0.0, 0.999, 0.5, 0.999])
+    assert UNIFORM.drawn(20, lots).tolist() == [0, 10, 12, 19]
+    assert UNIFORM.drawn(1, lots).tolist() == [0, 0, 0, 0]
+    assert DENSE.drawn(30, lots[1:]).tolist() == [20, 23, 26, 29]
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 14), (14, 8)])

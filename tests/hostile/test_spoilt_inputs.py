@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import fuzz_inputs
 import fuzz_readers
@@ -34,9 +40,39 @@ def test_spoilt_inputs_are_read_or_refused(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MANY)
 def test_many_spoilt_inputs_in_children_with_little_memory(kind: str) -> None:
-    outcomes = fuzz_inputs.run(fuzz_inputs.make(kind, seed=8), range(MANY[kind]), jobs=2)
+    batches = fuzz_inputs.run(fuzz_inputs.make(kind, seed=8), range(MANY[kind]), jobs=2)
+    outcomes = [outcome for batch in batches for outcome in batch]
     assert sorted(outcome.index for outcome in outcomes) == list(range(MANY[kind]))
     assert not [outcome for outcome in outcomes if outcome.result == FAILED]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    def command(name: str, batch: int) -> list[str]:
+        code = f"import fuzz_inputs; fuzz_inputs.BATCH = {batch}; fuzz_inputs.main()"
+        options = ["--count", "12", "--json", str(tmp_path / name), "--failures", str(tmp_path)]
+        return [sys.executable, "-c", code, "media", *options]
+
+    def done(name: str) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((tmp_path / name).read_text())
+        return told
+
+    place = Path(fuzz_inputs.__file__).parent
+    stopped = subprocess.Popen(command("a.json", 3), cwd=place)
+    while not (tmp_path / "a.json").exists():
+        assert stopped.poll() is None
+        time.sleep(0.02)
+    stopped.kill()
+    assert stopped.wait() == -signal.SIGKILL
+    assert 3 <= done("a.json")["inputs"] < 12
+    for name, batch in (("a.json", 3), ("b.json", 12)):
+        subprocess.run(command(name, batch), cwd=place, check=True, capture_output=True)
+    ours, theirs = done("a.json"), done("b.json")
+    for name in ("seconds", "slowest"):
+        assert ours.pop(name)
+        assert theirs.pop(name)
+    assert ours == theirs
+    assert ours["inputs"] == ours[READ] + ours[REFUSED] == 12
 
 
 @pytest.mark.parametrize("kind", FEW)

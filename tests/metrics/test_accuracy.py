@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from kinema.metrics.accuracy import ACCURACIES, Judged, answers, by_class, hits,
 from kinema.metrics.passport import compare
 
 LABELS = tuple("abcdefgh")
+CPU = {"kinema": "0.1", "device": "cpu"}  # what computed
 
 
 def test_hits_take_the_lower_number_among_equals():
@@ -42,13 +43,14 @@ class Reading:
         return chances / chances.sum()
 
 
-def judged(reading: Reading) -> Judged:
+def judged(reading: Reading, made_by: Mapping[str, str] = CPU) -> Judged:
     return Judged(
         name="reader",
         weights="0" * 16,
         views="whole files",
         num_frames=1,
         size=1,
+        made_by=made_by,
         labels=LABELS,
         probabilities=reading,
     )
@@ -92,6 +94,7 @@ def test_scores_have_the_shares_and_a_passport(entries, tmp_path):
     assert 0 <= first.interval[0] < 0.4 < first.interval[1] <= 1
     assert first.passport.num_real == 5
     assert first.passport.extractor == "reader"
+    assert first.passport.versions == CPU
     (pair,) = compare([first], scores(["top1"], judged(Reading()), found, 0))
     assert pair.overlap
     fewer = said(Reading(), entries[:4], tmp_path / "cache")
@@ -116,6 +119,14 @@ def test_answers_are_kept_by_content(entries, tmp_path):
     assert len(first.read) == 5
     assert second.read == []
     assert torch.equal(a.probabilities, b.probabilities)
+
+
+def test_answers_of_another_device_or_version_are_asked_again(entries, tmp_path):
+    reading = Reading()
+    for made_by, count in ((CPU, 5), (CPU, 5), ({**CPU, "device": "cuda"}, 10)):
+        own = judged(reading, made_by)
+        answers(own, entries, cache=tmp_path, strict=True, progress=lambda clips: None)
+        assert len(reading.read) == count
 
 
 def spoilt(entries: list[Annotated], tmp_path: Path) -> Iterator[Annotated]:

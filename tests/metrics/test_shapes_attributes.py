@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
 import pytest
+import shapes_attributes as bench
 import torch
 
 import kinema
@@ -24,22 +23,11 @@ ROOT = Path(__file__).parents[2]
 PROMPTS = ROOT / "docs" / "shapes-model" / "prompts.jsonl"
 
 
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location(
-        "shapes_attributes", ROOT / "bench" / "shapes_attributes.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def lines() -> list[dict]:
     return [json.loads(line) for line in PROMPTS.read_text().splitlines()]
 
 
-def test_the_prompts_are_those_that_the_command_draws(bench):
+def test_the_prompts_are_those_that_the_command_draws():
     assert list(islice(bench.prompt_lines(), 24)) == lines()[:24]
 
 
@@ -64,7 +52,7 @@ def test_kinema_generate_reads_the_prompts():
 
 
 @pytest.fixture
-def folder(tmp_path, bench):
+def folder(tmp_path):
     """Two clips of the world, with records as `kinema generate` writes them, and their prompts."""
     place = tmp_path / "clips"
     place.mkdir()
@@ -82,20 +70,20 @@ def folder(tmp_path, bench):
     return place
 
 
-def score(bench, folder: Path, *options: object) -> int:
+def score(folder: Path, *options: object) -> int:
     prompts = folder.parent / "prompts.jsonl"
     return bench.main(["score", str(folder), "--prompts", str(prompts), *map(str, options)])
 
 
-def test_a_folder_is_scored_beside_the_ceilings(bench, folder, tmp_path, capsys):
+def test_a_folder_is_scored_beside_the_ceilings(folder, tmp_path, capsys):
     limits, scores = tmp_path / "ceilings.json", tmp_path / "scores.json"
     assert bench.main(["ceilings", "--count", "16", "--json", str(limits)]) == 0
     capsys.readouterr()
-    assert score(bench, folder, "--ceilings", limits, "--json", scores) == 0
+    assert score(folder, "--ceilings", limits, "--json", scores) == 0
     table = capsys.readouterr().out
     assert "clips" in table.splitlines()[0]
     assert "fresh" in table.splitlines()[0]
-    (line,) = (line for line in table.splitlines() if line.startswith("story order"))
+    (line,) = (line for line in table.splitlines() if line.startswith("story order "))
     assert line.count("of") == 2
     written = json.loads(scores.read_text())
     assert written["clips"] == 2
@@ -103,33 +91,42 @@ def test_a_folder_is_scored_beside_the_ceilings(bench, folder, tmp_path, capsys)
         written["scores"]
     )
     assert written["ceilings"]["clips"] == 16
+    assert written["bars"]["story order"] == {"found": 1.0, "bar": 0.6, "within": True}
 
 
-def test_what_cannot_be_scored_is_named(bench, folder, tmp_path, capsys):
+def test_a_missed_bar_is_the_exit_status(folder, tmp_path, capsys):
+    scores = tmp_path / "scores.json"
+    (folder / "0001.mp4").write_bytes((folder / "0000.mp4").read_bytes())
+    assert score(folder, "--json", scores) == 1
+    assert "story order: 0.000, bar 0.6: MISSED" in capsys.readouterr().out
+    assert json.loads(scores.read_text())["bars"]["one color"]["within"]
+
+
+def test_what_cannot_be_scored_is_named(folder, tmp_path, capsys):
     limits = tmp_path / "ceilings.json"
     assert bench.main(["ceilings", "--count", "16", "--json", str(limits)]) == 0
     limits.write_text(limits.read_text().replace(bench.reader_digest(), "another"))
-    assert score(bench, folder, "--ceilings", limits) == 2
+    assert score(folder, "--ceilings", limits) == 2
     assert "ceilings of another reader" in capsys.readouterr().err
     (folder / "0001.json").rename(folder.parent / "0001.json")
-    assert score(bench, folder) == 2
+    assert score(folder) == 2
     assert "no clip of 1 prompts, the first 'a " in capsys.readouterr().err
     (folder / "0000.json").write_text('{"prompt": "a red circle", "seed": 7}')
-    assert score(bench, folder) == 2
+    assert score(folder) == 2
     assert "do not ask for 'a red circle' with seed 7" in capsys.readouterr().err
     (folder / "0000.json").write_text('{"prompt": "a red circle"}')
-    assert score(bench, folder) == 2
+    assert score(folder) == 2
     assert "0000.json does not tell prompt and seed" in capsys.readouterr().err
-    assert score(bench, folder.parent / "nowhere") == 2
+    assert score(folder.parent / "nowhere") == 2
     assert "no clip of 2 prompts" in capsys.readouterr().err
 
 
 READER = {"fresh": 0.99, "codec": 0.97}  # of each attribute at least
 
 
-def test_the_reader_is_right_where_the_answer_is_known(bench):
+def test_the_reader_is_right_where_the_answer_is_known():
     """Of the measured distribution, fresh and behind the codec that ships."""
-    found = bench._read_ceilings(bench.CEILINGS)
+    found = bench.read_ceilings(bench.CEILINGS)
     assert found.clips == 512
     assert found.weights == digest(kinema.load("ltx_video:shapes", dtype=torch.float32).codec)
     for name, least in READER.items():

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import DistilBertConfig, DistilBertModel
+from random_weights import stir
+from safetensors.torch import load_file, save_file
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    PreTrainedModel,
+)
 
 from kinema.errors import InputError
-from kinema.networks.distilbert import DistilBERT, DistilBERTConfig, base
+from kinema.networks.distilbert import DistilBERT, DistilBERTConfig, base, bert_base
 from kinema.noise import Noise
 from kinema.weights import manifests
+from kinema.weights.files import load_into, open_checkpoint
 from kinema.weights.fill import fill
-from kinema.weights.maps.frozen_in_time import TEXT
+from kinema.weights.maps import bert
+from kinema.weights.maps.frozen_in_time import TEXT, find_text
 
 IDS = torch.tensor([[2, 5, 9, 3, 0, 0], [2, 7, 8, 11, 6, 3]])
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "circle", "mov", "##es", "left")
@@ -51,6 +63,39 @@ def test_states_are_those_of_the_authors_class(peer: DistilBertModel) -> None:
         expected = peer(input_ids=IDS, attention_mask=(IDS != 0).long()).last_hidden_state
     assert torch.equal(states.mask, IDS != 0)
     torch.testing.assert_close(states.x[states.mask], expected[states.mask], rtol=0, atol=2e-6)
+
+
+def test_berts_base_model_has_the_authors_tensors() -> None:
+    network = DistilBERT(bert_base("words"), device="meta")
+    manifest = manifests.read("00-bert-base-uncased")
+    manifests.check(network, manifest, bert.find(manifest.shapes), beside={})
+    assert f"{manifest.total_parameters:,} parameters" in str(bert_base.__doc__)
+
+
+@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
+@pytest.mark.parametrize("old", [False, True], ids=["weight", "gamma"])
+def test_states_are_those_of_bert(kind: type[PreTrainedModel], old: bool, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 20, "num_hidden_layers": 2}
+    torch.manual_seed(0)
+    peer = kind(
+        BertConfig(vocab_size=12, max_position_embeddings=7, num_attention_heads=2, **sizes)
+    ).eval()
+    stir(peer)
+    peer.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    if old:
+        names = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        tensors = load_file(path)
+        for new, before in names.items():
+            tensors = {k.replace(new, before): v for k, v in tensors.items()}
+        save_file(tensors, path)
+    network = DistilBERT(replace(small(), token_types=2))
+    load_into(network, path, find_text(open_checkpoint(path).tensors))
+    with torch.no_grad():
+        states = network(IDS)
+        inner = getattr(peer, "bert", peer)
+        expected = inner(input_ids=IDS, attention_mask=(IDS != 0).long()).last_hidden_state
+    torch.testing.assert_close(states.x[states.mask], expected[states.mask], rtol=0, atol=5e-6)
 
 
 def test_gradient_checkpointing_changes_nothing() -> None:

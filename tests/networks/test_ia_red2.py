@@ -28,7 +28,8 @@ from kinema.parity.case import read_case
 from kinema.weights.keymap import compare
 from kinema.weights.manifests import shapes_of
 from kinema.weights.maps import deit as deit_map
-from kinema.weights.maps.ia_red2 import OFFICIAL
+from kinema.weights.maps import vit
+from kinema.weights.maps.ia_red2 import OFFICIAL, find
 
 CASE = Path(__file__).parents[1] / "cases" / "29-iared2" / "forward"
 SMALL = DeiTConfig(image_size=32, patch_size=8, width=12, num_layers=3, num_heads=3, num_classes=5)
@@ -77,6 +78,9 @@ def test_key_maps_take_a_file_with_blocks_twice_and_one_of_the_host_alone() -> N
     alone = {key: shape for key, shape in case.manifest.items() if not key.startswith("groups.")}
     assert not compare(deit_map.OFFICIAL.to_ours(alone), shapes_of(parts["network"]))
     assert not compare(deit_map.OFFICIAL.to_theirs(shapes_of(parts["network"])), alone)
+    ours = {f"network.{key}": shape for key, shape in shapes_of(parts["network"]).items()}
+    for names in (alone, vit.CLASSIFIER.to_theirs(alone)):
+        assert not compare(find(names).to_ours(names), ours)
 
 
 def test_the_authors_arguments_are_read_or_refused() -> None:

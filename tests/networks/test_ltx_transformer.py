@@ -145,6 +145,23 @@ def test_only_differences_of_positions_matter_to_attention() -> None:
     torch.testing.assert_close(moved, out, rtol=0, atol=1e-3)
 
 
+def test_absolute_positions_begin_as_nothing_and_tell_places() -> None:
+    told = replace(SMALL, theta=10.0, absolute_positions=True)
+    network, without = LTXTransformer(told), small()
+    without.config = replace(SMALL, theta=10.0)
+    lacking = network.load_state_dict(without.state_dict(), strict=False)
+    assert lacking.missing_keys == ["position_proj.weight", "position_proj.bias"]
+    assert torch.equal(network(X, TIME, given()), without(X, TIME, given()))
+    network(X, TIME, given()).square().sum().backward()
+    assert network.position_proj.weight.grad is not None
+    assert network.position_proj.weight.grad.any(0).sum() >= 14  # all axes: two of each pair
+    torch.nn.init.normal_(network.position_proj.weight)
+    shift = torch.tensor([2.0, 64.0, 32.0])[:, None]
+    for axis in range(3):
+        moved = network(X, TIME, given(places=PLACES + shift * torch.eye(3)[axis, :, None]))
+        assert not torch.allclose(moved, network(X, TIME, given()), atol=1e-2)
+
+
 def test_frequencies_grow_and_axes_alternate() -> None:
     places = torch.tensor([[[2.0], [0.0], [8.0]]])  # fractions 1, 0 and 1/2
     table = rotary_table(places, 14, theta=100.0, max_position=(2.0, 5.0, 16.0))

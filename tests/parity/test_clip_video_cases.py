@@ -51,6 +51,13 @@ def test_another_network_is_refused(
         module.ADAPTERS[name](case(module, name, **changes))
 
 
+def test_shares_of_dropout_do_not_matter() -> None:
+    changed = case(uniformerv2, "global", mlp_dropout=[0.1, 0.3], cls_dropout=0.2)
+    with torch.no_grad():
+        found = uniformerv2.ADAPTERS["global"](changed)
+    assert relative_error(found["out.logits"], changed.expected["out.logits"]) < changed.tolerance
+
+
 @pytest.mark.parametrize(
     ("module", "name", "output"),
     [(uniformerv2, "local-global", "out.logits"), (zeroi2v, "train", "out.features_merged")],

@@ -12,6 +12,7 @@ from PIL import Image
 from kinema.errors import InputError
 from kinema.metrics import drift
 from kinema.metrics.extractors import drift_measure
+from kinema.rollout import picture
 from kinema.rollout.instruments import Instruments, summary
 from kinema.rollout.picture import drift_picture, write_drift_picture
 from kinema.worlds.shapes import Shapes
@@ -72,3 +73,14 @@ def test_the_picture_shows_each_curve_and_the_segments(frames: np.ndarray, tmp_p
     assert Image.open(path).size == marked.size
     with pytest.raises(InputError, match="exists"):
         write_drift_picture(path, curves, [0, 25], 12.0, overwrite=False)
+
+
+def test_the_picture_of_many_clips_has_their_mean() -> None:
+    least, most = torch.zeros(6, 10), torch.ones(6, 10)
+    image = drift_picture(torch.stack([least, most]), [], None)
+    middle, top = picture.MARGIN + picture.PANEL[0] // 2, picture.MARGIN + picture.HEAD
+    column = [image.getpixel((middle, top + down)) for down in range(picture.PANEL[1])]
+    mean = [down for down, color in enumerate(column) if color == picture.CURVE]
+    assert np.mean(mean) == pytest.approx(picture.PANEL[1] / 2, abs=1)
+    assert column[0] == picture.ONE_OF_MANY
+    assert image.tobytes() != drift_picture(torch.stack([least, most]), [], 12.0).tobytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from kinema.errors import InputError
 from kinema.rollout.parts import Parts
 
 SETTINGS = {"seed": 1, "story": [("a", 1.0)]}
+LENGTHS = (5, 4, 4, 4)  # frames of each window
 
 
 def clip(first: int, count: int) -> Clip:
@@ -22,13 +24,16 @@ def clip(first: int, count: int) -> Clip:
     return Clip(levels + noise, 12.0)
 
 
-def opened(folder: Path, *, seed: int = 1, overwrite: bool = False) -> Parts:
-    return Parts(folder, {**SETTINGS, "seed": seed}, fps=12.0, overwrite=overwrite)
+def opened(
+    folder: Path, *, seed: int = 1, lengths: Sequence[int] = LENGTHS, overwrite: bool = False
+) -> Parts:
+    settings = {**SETTINGS, "seed": seed}
+    return Parts(folder, settings, fps=12.0, lengths=lengths, overwrite=overwrite)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Windows of 5, 4 and 4 frames."""
+    """Windows of 5, 4 and 4 frames; the last one is missing."""
     parts = opened(tmp_path / "a.parts")
     for first, count in ((0, 5), (5, 4), (9, 4)):
         parts.add(clip(first, count))
@@ -101,14 +106,14 @@ def test_a_damaged_window_ends_what_is_finished(folder: Path, cut: int) -> None:
 
 
 def test_no_byte_of_a_window_changes_unseen(tmp_path: Path) -> None:
-    parts = opened(tmp_path / "a.parts")
+    parts = opened(tmp_path / "a.parts", lengths=(2,))
     parts.add(clip(0, 2))
     file = parts.folder / "00000.npz"
     whole, counts = file.read_bytes(), set()
     for place, byte in enumerate(whole):
         for bits in (0xFF, 1 << place % 8):
             file.write_bytes(whole[:place] + bytes([byte ^ bits]) + whole[place + 1 :])
-            again = opened(parts.folder)
+            again = opened(parts.folder, lengths=(2,))
             counts.add(again.count)
             assert all(np.array_equal(frames, clip(0, 2).frames) for frames in again), place
     assert counts == {0, 1}  # a date in the archive is no part of the frames
@@ -124,6 +129,8 @@ FRAMES = clip(5, 4).frames
         {"frames": FRAMES[0]},
         {"frames": FRAMES[..., :1]},
         {"frames": FRAMES[:0]},
+        {"frames": FRAMES[:3]},
+        {"frames": np.concatenate([FRAMES, FRAMES])},
         {"frames": FRAMES[:, :2]},  # of another size than the window before it
         {"pictures": FRAMES},
         {"frames": np.array([{}], dtype=object)},
@@ -134,6 +141,15 @@ def test_whole_files_that_hold_something_else_are_no_windows(
 ) -> None:
     np.savez_compressed(folder / "00001.npz", **arrays)
     assert opened(folder).count == 1
+
+
+def test_no_window_counts_beyond_the_last_of_the_story(folder: Path) -> None:
+    parts = opened(folder, lengths=(5, 4))
+    assert parts.count == 2
+    assert (np.concatenate(list(parts)) == clip(0, 9).frames).all()
+    last = parts.last(4)
+    assert last is not None
+    assert (last.frames == clip(5, 4).frames).all()
 
 
 def test_a_file_of_another_kind_is_no_window(folder: Path) -> None:

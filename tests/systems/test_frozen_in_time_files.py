@@ -10,7 +10,7 @@ import pytest
 import torch
 from published_files import write_without_values
 from safetensors.torch import save_file
-from transformers import DistilBertConfig, DistilBertForMaskedLM
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertForMaskedLM
 
 from kinema.conditions.encoders import build_text
 from kinema.config import from_dict
@@ -33,6 +33,7 @@ from kinema.systems.frozen_in_time_training import NANO, STAGES
 from kinema.training.log import read_log
 from kinema.training.stage import train
 from kinema.weights import manifests
+from kinema.weights.maps import vit
 from kinema.weights.maps.frozen_in_time import find
 
 CAPTION = "a small red circle moves left"
@@ -109,8 +110,8 @@ FILES = FrozenInTimeFiles(
 )
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> tuple[ViT, Path]:
+@pytest.fixture(params=[vit.TIMM, vit.CLASSIFIER], ids=["timm", "transformers"])
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ViT, Path]:
     """An image ViT of the size of `small`, and a file of it, with its head."""
     video = small().video
     sizes = ViTConfig(
@@ -123,7 +124,8 @@ def image(tmp_path: Path) -> tuple[ViT, Path]:
     torch.manual_seed(0)
     network, path = ViT(sizes).eval(), tmp_path / "vit.safetensors"
     head = {"head.weight": torch.zeros(7, video.width), "head.bias": torch.zeros(7)}
-    save_file({**network.state_dict(), **head}, path)
+    theirs = request.param.to_theirs({**network.state_dict(), **head})
+    save_file({name: value.contiguous() for name, value in theirs.items()}, path)
     return network, path
 
 
@@ -149,11 +151,30 @@ def test_an_image_vit_and_a_distilbert_are_a_beginning(
     torch.testing.assert_close(model.text(ids).x, states, rtol=0, atol=2e-6)
 
 
+@torch.no_grad()
+def test_the_words_may_be_a_bert(image: tuple[ViT, Path], tmp_path: Path) -> None:
+    sizes = {"hidden_size": 24, "intermediate_size": 20, "num_hidden_layers": 2}
+    words = BertModel(
+        BertConfig(vocab_size=12, max_position_embeddings=7, num_attention_heads=3, **sizes)
+    ).eval()
+    words.save_pretrained(tmp_path / "words")
+    checkpoint = FILES.read(image[1], None, str(tmp_path / "words"))
+    config = from_dict(FrozenInTimeConfig, checkpoint.config)
+    assert (config.text.num_heads, config.projections.text_width) == (3, 24)
+    model = SYSTEM(config)
+    model.parts.load_state_dict({k: v.read() for k, v in checkpoint.tensors.items()})
+    ids = torch.tensor([[2, 5, 9, 3]])
+    states = words(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(model.text(ids).x, states, rtol=0, atol=2e-6)
+
+
 def test_an_image_vit_alone_is_refused(image: tuple[ViT, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name the folder of a text encoder"):
         FILES.read(image[1], "small", None)
     with pytest.raises(InputError, match="no such file or folder"):
         FILES.read(image[1], "small", str(tmp_path / "missing"))
+    with pytest.raises(InputError, match="holds no DistilBERT or BERT"):
+        FILES.read(image[1], "small", str(image[1]))
     with pytest.raises(InputError, match="sizes of no published frozen_in_time"):
         SYSTEM.from_pretrained(image[1])
 
@@ -276,5 +297,5 @@ def test_unknown_words_are_told(
 
 @pytest.mark.parametrize("change", [{"flip": 1.5}, {"crop_area": (0.0, 1.0)}])
 def test_shares_out_of_range_are_named(change: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="must be shares"):
+    with pytest.raises(InputError, match=r"(flip|crop_area) must be"):
         replace(RECIPE, **change)

@@ -160,7 +160,9 @@ def test_files_are_cut_and_mirrored_as_the_recipe_of_the_policy_says(tmp_path: P
     assert isinstance(learned, ClassClips)
     assert (learned.flip, learned.crop_area) == (0.25, (0.5, 0.75))
     with pytest.raises(InputError, match="flip must be in"):
-        policy_data(model, replace(RECIPE, flip=1.5), str(tmp_path))
+        replace(RECIPE, flip=1.5)
+    with pytest.raises(InputError, match="crop_area must be"):
+        replace(RECIPE, crop_area=(0.5, 0.2))
 
 
 def test_penalties_are_as_many_as_groups() -> None:

@@ -281,9 +281,9 @@ def test_before_it_begins_the_run_tells_what_it_costs(
     with caplog.at_level(logging.INFO, logger="kinema"):
         train(fresh(), RECIPE, clips, tmp_path / "run")
     words, data, check, cost = caplog.messages
-    assert words == "words: 1 new ones, glimmering"
+    assert words == "words: 1 new: glimmering"
     assert data == (
-        "data: 3 clips and 1 pictures give 4 windows at 12 fps: 1 of 1 x 32 x 32, 1 of 9 x 16 x 48,"
+        "data: 3 clips and 1 picture give 4 windows at 12 fps: 1 of 1 x 32 x 32, 1 of 9 x 16 x 48,"
         " 2 of 9 x 32 x 32 (frames x height x width); too few to hold any out, so held-out figures "
         "are of clips that are trained on"
     )

@@ -64,3 +64,17 @@ def test_merging_costs_nothing(tmp_path: Path) -> None:
     assert found["bars"]["operations"]
     networks = found["networks"]
     assert networks["with adapters"]["flops"] > networks["merged"]["flops"]
+
+
+def test_freezing_saves_time_and_memory(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["--rounds=1", "--width=128", f"--json={figures}"]
+    status = script("vivit_frozen_cost").main(words)
+    found = json.loads(figures.read_text())
+    stages, shares = found["stages"], found["shares"]
+    assert stages["cached"]["trained"] == stages["classifier"]["trained"]
+    assert stages["classifier"]["trained"] < stages["whole"]["trained"]
+    assert shares["cached"]["flops"] < shares["classifier"]["flops"] < 0.6
+    assert all(0 < row["memory"] < 1e9 for row in stages.values())
+    assert found["bars"] == {what: shares["classifier"][what] <= 0.6 for what in found["bars"]}
+    assert status == int(not all(found["bars"].values()))

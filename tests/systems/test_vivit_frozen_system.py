@@ -27,6 +27,7 @@ from kinema.training.objective import Objective
 from kinema.training.stage import train
 from kinema.weights.export import export
 from kinema.weights.keymap import KeyMap
+from kinema.weights.maps.vit import CLASSIFIER, TIMM, find
 from kinema.worlds.motion_classes import CLASSES
 
 PIXELS = Noise(0, (0, 1)).uniform((2, 3, 6, 32, 32), "pixels") * 2 - 1
@@ -109,6 +110,15 @@ def test_the_temporal_transformer_starts_as_the_end_of_the_image_stage(tmp_path:
     made.start_from(other, ("spatial",))
     for own, image in zip(made.network.blocks, first.spatial.blocks[-1:], strict=True):
         assert torch.equal(own.attn.qkv.weight, image.attn.qkv.weight)
+    # A stage that takes over both roles starts so where its recipe says it.
+    for stage in ("classifier", "cached", "whole"):
+        made = SYSTEM(nano())
+        made.start_from(other, ("spatial", "network"))
+        torch.nn.init.normal_(made.network.blocks[0].attn.qkv.weight)
+        plan = STAGES[stage]
+        plan.objective(made, replace(plan.recipes["nano"], temporal="image"))
+        own = made.network.blocks[0].attn.qkv.weight
+        assert torch.equal(own, first.spatial.blocks[-1].attn.qkv.weight)
     # A model that was trained is taken over as it is.
     made.start_from(other, ("spatial", "network"))
     assert torch.equal(made.logits(PIXELS), first.logits(PIXELS))
@@ -125,17 +135,19 @@ def test_it_may_start_from_videomae(tmp_path: Path) -> None:
     assert not own.attn.qkv.bias[24:48].any()
 
 
-def test_an_image_vit_begins_both_transformers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [TIMM, CLASSIFIER], ids=["timm", "transformers"])
+def test_an_image_vit_begins_both_transformers(names: KeyMap, tmp_path: Path) -> None:
     config = nano()
     sizes = ViTConfig(image_size=32, patch_size=8, width=24, num_layers=2, num_heads=2)
     image, path = ViT(sizes).eval(), tmp_path / "vit.safetensors"
     head = {"head.weight": torch.zeros(7, 24), "head.bias": torch.zeros(7)}
-    save_file({**image.state_dict(), **head}, path)
+    theirs = names.to_theirs({**image.state_dict(), **head})
+    save_file({name: value.contiguous() for name, value in theirs.items()}, path)
     files = FromImageViT(
         name="vivit_frozen",
         parts={"spatial": SpatialTransformer, "network": TemporalTransformer},
         versions={"nano": nano},
-        find=lambda names: KeyMap(),
+        find=find,
         fresh=(),
     )
     tensors = {name: value.read() for name, value in files.read(path, None, None).tensors.items()}

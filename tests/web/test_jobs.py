@@ -27,6 +27,7 @@ from kinema.web.examples import PROMPTS, STORY, examples
 from kinema.web.limits import Limits
 from kinema.web.scoring import SCORES
 from kinema.web.studio import Studio
+from kinema.web.worker import Worker
 
 PROMPT = "a small red circle moves left on a navy background"
 MOUNT = 'mount -t tmpfs -o size=64k none "$0" && exec "$@"'
@@ -506,6 +507,27 @@ def test_the_line_is_bounded_for_all_and_the_rate_for_each(studio):
         jobs.generate(studio, "fast", **VALUES)
     with pytest.raises(InputError, match=r"you started 6 runs within a minute; wait \d+ seconds"):
         jobs.generate(studio, "fast", **VALUES)
+
+
+def test_one_address_cannot_fill_the_line():
+    worker = Worker(Limits(waiting=4, waiting_per_address=2))
+    end = threading.Event()
+    first = worker.submit("there a", lambda ticket: end.wait(60))
+    while first.state == "waiting":
+        time.sleep(0.005)
+    for person in ("here a", "here b"):
+        worker.submit(person, lambda ticket: None)
+    with pytest.raises(InputError) as said:
+        worker.submit("here c", lambda ticket: None)
+    assert str(said.value) == "2 runs from your address are waiting; try again in a minute"
+    others = [worker.submit("there a", lambda ticket: None) for _ in range(2)]
+    worker.cancel("here a")
+    last = worker.submit("here c", lambda ticket: None)
+    with pytest.raises(InputError, match="4 runs are waiting"):
+        worker.submit("elsewhere", lambda ticket: None)
+    end.set()
+    assert [ended(ticket).state for ticket in (*others, last)] == ["done"] * 3
+    worker.close()
 
 
 def test_a_full_folder_takes_nothing_more(tmp_path, model):

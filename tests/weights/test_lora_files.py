@@ -80,7 +80,7 @@ def test_both_layouts_are_read(
     assert list(read.adapters) == ["net.first", "net.last"]
     assert tuple(adapter.scale for adapter in read.adapters.values()) == scales
     merged, base = parts(), parts()
-    lora.merge(merged, read, scale=0.5, where="x")
+    lora.merge(merged, read, scale=0.5, where="x", reversible=False)
     for name, a, b, scale in (("first", A, B, scales[0]), ("last", A2, B2, scales[1])):
         expected = base["net"][name].weight + 0.5 * scale * b @ a
         torch.testing.assert_close(merged["net"][name].weight, expected, rtol=1e-6, atol=1e-6)
@@ -89,11 +89,29 @@ def test_both_layouts_are_read(
 def test_merged_and_unmerged_the_weights_are_what_they_were(tmp_path: Path) -> None:
     read = lora.read(saved(tmp_path, DIFFUSERS), LAYOUTS)
     changed, base = parts(), parts()
-    lora.merge(changed, read, scale=0.7, where="x")
+    lora.merge(changed, read, scale=0.7, where="x", reversible=True)
     assert (changed["net"]["first"].weight - base["net"]["first"].weight).abs().max() > 0.1
-    lora.merge(changed, read, scale=-0.7, where="x")
+    lora.merge(changed, read, scale=-0.7, where="x", reversible=True)
     for one, other in zip(changed.parameters(), base.parameters()):
         assert (one - other).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+def test_weights_of_16_bits_are_what_they_were_where_that_is_asked(
+    tmp_path: Path, reversible: bool
+) -> None:
+    read = lora.read(saved(tmp_path, DIFFUSERS), LAYOUTS)
+    changed, base = parts().bfloat16(), parts().bfloat16()
+    for weight in (*changed.parameters(), *base.parameters()):
+        weight.data *= 0.1  # about as large as those of networks are
+    for scale in (0.07, -0.07, 0.07, 0.1, -0.07, -0.1):
+        lora.merge(changed, read, scale=scale, where="x", reversible=reversible)
+        with lora.merged(changed, read, scale=0.3, where="x"):
+            pass
+    pairs = zip(changed.parameters(), base.parameters())
+    off = max(float((one - other).detach().abs().max()) for one, other in pairs)
+    assert off <= 1e-6 if reversible else off > 1e-4
+    assert changed.state_dict().keys() == base.state_dict().keys()
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -179,5 +197,5 @@ def test_adapters_of_another_model_change_nothing(tmp_path: Path) -> None:
         read = lora.read(saved(tmp_path, {**first, **tensors}), LAYOUTS)
         changed, base = parts(), parts()
         with pytest.raises(InputError, match=said):
-            lora.merge(changed, read, scale=1.0, where="x")
+            lora.merge(changed, read, scale=1.0, where="x", reversible=False)
         assert all(torch.equal(a, b) for a, b in zip(changed.parameters(), base.parameters()))

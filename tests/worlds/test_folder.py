@@ -27,7 +27,8 @@ def contents(folder) -> dict[str, bytes]:
 def test_everything_is_there_and_true(tmp_path):
     folder = tmp_path / "new" / "clips"
     assert write_folder(world(), [0, 12], folder) == 2
-    names = [f"0000{i}.{kind}" for i in ("00", "12") for kind in ("mp4", "txt", "masks.npz")]
+    kinds = "mp4", "txt", "masks.npz", "flow.npz"
+    names = [f"0000{i}.{kind}" for i in ("00", "12") for kind in kinds]
     assert set(contents(folder)) == {*names, METADATA, WORLD, SHEET}
     first, second = read_metadata(folder)
     sample = world().sample(12)
@@ -43,6 +44,9 @@ def test_everything_is_there_and_true(tmp_path):
     assert (folder / "000012.txt").read_text() == sample.captions[0] + "\n"
     with np.load(folder / "000012.masks.npz") as file:
         assert (file["masks"] == sample.masks.x).all()
+    with np.load(folder / "000012.flow.npz") as file:
+        assert (file["flow"] == sample.flow).all()
+        assert file["flow"].any()
     clip = Clip.read(folder / "000012.mp4")
     assert clip.frames.shape == (6, 32, 48, 3)
     assert clip.fps == 12.0

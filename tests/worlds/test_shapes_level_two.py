@@ -155,6 +155,14 @@ def test_splits_are_disjoint_and_meet_every_pair():
         assert {(c[i], c[j]) for c in train} == every
 
 
+def test_a_later_color_is_never_held_out_and_changes_nothing(monkeypatch):
+    every = list(itertools.product(SHAPES, palette.COLORS, SOLO))
+    before = [held_out(*one) for one in every]
+    monkeypatch.setitem(palette.COLORS, "turquoise", (24, 190, 150))
+    assert [held_out(*one) for one in every] == before
+    assert not any(held_out(shape, "turquoise", motion) for shape, _, motion in every)
+
+
 @pytest.mark.parametrize("camera", ["static", "pan", "zoom"])
 @pytest.mark.parametrize("split", ["train", "held_out"])
 def test_every_object_and_phase_is_of_the_split(split, camera):
@@ -361,6 +369,26 @@ def test_with_occlusion_something_always_passes(camera):
         front = {"passes behind": 1, "passes in front of": 0}[relation.name]
         assert one.cast.depth == (front, 1 - front)
     assert min(names.values()) > 70
+
+
+@pytest.mark.parametrize("camera", ["static", "pan", "zoom"])
+def test_each_passing_has_its_moment(camera):
+    world = load(f"shapes:level=2,camera={camera},occlusion=1", **SIZE)
+    hidden = 0
+    for i in range(40):
+        s = world.sample(i)
+        way = s.tracks.xy[:, 0] - s.tracks.xy[:, 1]
+        distance = np.hypot(*(way if camera == "zoom" else (way + 48) % 96 - 48).T)
+        assert {(event.name, event.objects) for event in s.graph.events} == {("pass", (0, 1))}
+        moments = [round(12 * event.seconds) for event in s.graph.events]
+        assert distance.argmin() in moments
+        for k in moments:
+            assert distance[k] == distance[max(k - 1, 0) : k + 2].min()
+        behind = s.masks.x[:, s.graph.depth_order[1]].sum((1, 2))
+        if camera != "zoom" and "ring" not in {thing.shape for thing in s.graph.objects}:
+            assert behind[moments].max() < 0.95 * behind.max()
+            hidden += 1
+    assert hidden > 15 or camera == "zoom"
 
 
 def test_grounds_stand_out_from_all_objects(many):

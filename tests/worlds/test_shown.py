@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from kinema.worlds import load
+from kinema.worlds.backgrounds import KINDS, names_in
+from kinema.worlds.palette import BACKGROUNDS
 from kinema.worlds.shown import CHANNELS, LARGEST, NAMES, shown
 
 SIZE = {"num_frames": 25, "height": 96, "width": 96, "fps": 12.0}
@@ -30,12 +32,36 @@ def test_objects_and_ground_share_each_part():
     covered = part(x, thing.shape)
     for name in (thing.color, thing.size, thing.motions[0]):
         np.testing.assert_array_equal(part(x, name), covered)
-    for name in (sample.graph.background_kind, *sample.graph.background.split()):
-        if name in NAMES:
-            np.testing.assert_allclose(part(x, name) + covered, 1, atol=1.01 / LARGEST)
+    kind = part(x, sample.graph.background_kind)
+    np.testing.assert_allclose(kind + covered, 1, atol=1.01 / LARGEST)
     told = {NAMES[k] for k in range(len(NAMES)) if x[k].any()}
     assert thing.shape in told
     assert not told & {"circle", "square", "triangle", "star", "cross", "ring"} - {thing.shape}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_colors_of_the_ground_are_where_they_are(kind):
+    """As many of its pixels are near each color as is told of each row."""
+    source = load("shapes:level=2", seed=3, split="train", **SIZE)
+    drawn = (source.sample(i) for i in range(500))
+    sample = next(s for s in drawn if s.graph.background_kind == kind and s.graph.kind == "one")
+    x, names = shown(sample, PARTS), names_in(sample.graph.background, kind)
+    free = ~sample.masks.x.any((0, 1))  # never covered
+    pixels = sample.clip.frames[0].astype(float)
+    first, last = (np.array(BACKGROUNDS[name]) for name in (names[0], names[-1]))
+    along = (pixels - last) @ (first - last) / max(((first - last) ** 2).sum(), 1)
+    middle = np.median if kind == "gradient" else np.mean  # edges of objects are soft
+    lines = [middle(own[seen]) for own, seen in zip(along, free)]
+    rows = np.reshape(lines, (6, 16)).mean(1)
+    told = part(x, names[0]) / part(x, kind).clip(1 / LARGEST)
+    if len(names) == 1:
+        np.testing.assert_allclose(told[part(x, kind) > 0.5], 1, atol=0.01)
+        return
+    near = 0.05 if kind == "gradient" else 0.25  # a pattern's period is longer than a row
+    np.testing.assert_allclose(told[0].max(1), rows, atol=near)
+    assert kind != "gradient" or told[0, 0].max() - told[0, -1].max() > 0.7
+    both = part(x, names[0]) + part(x, names[1])
+    np.testing.assert_allclose(both, part(x, kind), atol=1.51 / LARGEST)
 
 
 def test_shares_are_those_of_the_masks():

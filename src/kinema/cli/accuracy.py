@@ -153,6 +153,7 @@ def loaded(
     from kinema.config import to_json
     from kinema.data.views import ClipFile
     from kinema.metrics.accuracy import Judged
+    from kinema.metrics.passport import made_by
     from kinema.systems.recognizer import Recognizer
     from kinema.weights.digest import digest
 
@@ -170,6 +171,7 @@ def loaded(
         views=to_json(views),
         num_frames=views.num_frames,
         size=views.size,
+        made_by=made_by(device),
         labels=model.labels,
         probabilities=lambda path: model.probabilities(ClipFile.given(path)),
     )

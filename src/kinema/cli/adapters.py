@@ -19,13 +19,13 @@ class Adapters:
     files: tuple[tuple[Path, float], ...]
 
     def merge(self, model: Any) -> None:
-        """Adds them to the weights of a model.
+        """Adds them to the weights of a model, for good.
 
         Raises:
             InputError: a file is none of adapters of this model, or it takes none.
         """
         for path, scale in self.files:
-            model.merge_lora(path, scale=scale)
+            model.merge_lora(path, scale=scale, reversible=False)
 
     def settings(self) -> dict[str, Any]:
         """What of them fixes a clip."""

@@ -30,8 +30,8 @@ def draw(
 ) -> None:
     """Write clips of a world, to look at.
 
-    Beside them go captions, labels, the scene graph with its events, boxes, masks and tracks. The
-    same command goes on where it was stopped.
+    Beside them go captions, labels, the scene graph with its events, boxes, masks, tracks and
+    optical flow. The same command goes on where it was stopped.
     """
     from kinema import worlds
     from kinema.cli.progress import progress

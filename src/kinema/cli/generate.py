@@ -278,7 +278,7 @@ def check_output(place: Path, *, several: bool, overwrite: bool) -> None:
     if several:
         outputs.check_clip_folder(place)
     else:
-        outputs.check_clip_file(place, overwrite=overwrite)
+        outputs.check_clip_file(place, overwrite=overwrite or outputs.is_cut_short(place))
 
 
 def items_of(
@@ -332,10 +332,11 @@ def report_unknown(place: str, words: Sequence[str]) -> None:
 
 
 def make_one(maker: Maker, item: Item, run: Invocation, *, overwrite: bool, as_json: bool) -> None:
-    """Makes a single clip with its sheet and record."""
-    from kinema.cli.outputs import save_clip_with_sheet
+    """Makes a single clip with its sheet and record, or the clip that a kill left out."""
+    from kinema.cli.outputs import is_left_out, save_clip_with_sheet
     from kinema.cli.progress import sampling
 
+    overwrite = overwrite or is_left_out(item.path, maker.settings(item))
     begin = time.perf_counter()
     with sampling(passes=1):
         (clip,) = maker.make([item])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,26 @@ def check_clip_folder(folder: Path) -> None:
     if folder.is_file() or folder.suffix.lower() in CLIP_ENDINGS:
         raise InputError(f"--output {folder} names a file; several clips need a folder")
     check_writable(folder / FOLDER_SHEET, overwrite=True)
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether a record of ours stands there without its clip, as a kill between them leaves it."""
+    record = path.with_suffix(RECORD)
+    if os.path.lexists(path):
+        return False
+    try:
+        return "command" in parse_json(record.read_text(encoding="utf-8"), str(record))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def is_left_out(path: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the record that stands there without its clip is of these settings.
+
+    Raises:
+        InputError: it is of others.
+    """
+    return is_cut_short(path) and not is_finished(path, settings)
 
 
 def is_finished(path: Path, settings: Mapping[str, Any]) -> bool:
@@ -117,7 +138,11 @@ def draw_sheet(path: Path, clip: Clip, label: str) -> None:
 
 
 def save_together(files: Mapping[Path, Callable[[Path], None]], *, overwrite: bool) -> None:
-    """Writes files that appear under their names when all are complete, the first one last."""
+    """Writes files that appear under their names when all are complete, the first one last.
+
+    What stood under the first name goes before any of them appears: a process that is killed in
+    between leaves a record without its clip, never one beside a clip of another.
+    """
     with contextlib.ExitStack() as stack:
         places = [stack.enter_context(atomic(path, overwrite=overwrite)) for path in files]
         for path, place in zip(files, places):
@@ -125,6 +150,8 @@ def save_together(files: Mapping[Path, Callable[[Path], None]], *, overwrite: bo
                 files[path](place)
             except InputError as error:  # it names the place that only we know of
                 raise InputError(str(error).replace(str(place), str(path))) from error
+        if overwrite and len(places) > 1:
+            next(iter(files)).unlink(missing_ok=True)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

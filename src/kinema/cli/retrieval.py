@@ -93,6 +93,7 @@ def loaded(system: str, *, device: str, threads: int | None) -> Searched:
     """
     from kinema import registry
     from kinema.cli.machine import load_model
+    from kinema.metrics.passport import made_by
     from kinema.metrics.retrieval_scores import Searched
     from kinema.systems.retriever import Retriever
     from kinema.weights.digest import digest
@@ -108,6 +109,7 @@ def loaded(system: str, *, device: str, threads: int | None) -> Searched:
         weights=digest(model.parts),
         num_frames=num_frames,
         size=size,
+        made_by=made_by(device),
         embed_file=model.embed_file,
         embed_text=model.embed_query,
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kinema.metrics.passport import Comparison, Score
 
 COMPARE = "compare"
+DRIFT = "drift"
 # What scores of one run share; the table says it once.
 SHARED = ("num_frames", "fps", "height", "width", "seed")
 OF_ACCURACY = "top1 and top5"
@@ -38,13 +39,14 @@ OPTIONS = {
     "root": OF_ACCURACY,
     "labels": OF_ACCURACY,
     "set": OF_ACCURACY,
+    "plot": DRIFT,
 }
 
 
 def score(
     context: typer.Context,
     what: Annotated[
-        str, typer.Argument(metavar="SCORES", help="as fvd-rand,stream,psnr; or compare")
+        str, typer.Argument(metavar="SCORES", help="as fvd-tiny,stream,psnr; or compare")
     ],
     places: Annotated[
         list[Path],
@@ -85,6 +87,9 @@ def score(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="JSON file of scores with passports")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="picture (.png) of the curves behind drift")
+    ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = None,
@@ -99,18 +104,20 @@ def score(
     """
     from kinema.files import check_writable
 
+    names = [name.strip() for name in what.split(",")]
+    if DRIFT not in names:
+        refuse({"plot": plot}, names)
     if what == COMPARE:
         show_comparison(places, as_json)
         return
-    if output is not None:
-        check_writable(output, overwrite=overwrite)
+    for path in filter(None, (output, plot)):
+        check_writable(path, overwrite=overwrite)
 
     from kinema.cli.machine import check_device, use_threads
     from kinema.metrics.clip_sets import View
 
     check_device(device)
     use_threads(threads)
-    names = [name.strip() for name in what.split(",")]
     own = {"root": root, "labels": labels, "set": settings or None}
     chosen: dict[str, Any] = {
         "cache": cache or default_cache(),
@@ -127,8 +134,8 @@ def score(
     else:
         refuse({"system": system, **own}, names)
         view = View(num_frames=frames, fps=fps, size=parse_size(size) if size else None)
-        files = weight_files(weights or [])
-        answer, lines = evaluated(context, names, places, view=view, weights=files, **chosen)
+        chosen |= {"view": view, "weights": weight_files(weights or [])}
+        answer, lines = evaluated(context, names, places, plot=plot, overwrite=overwrite, **chosen)
     for line in answer["skipped"]:
         say(f"left out: {line}")
     if output is not None:
@@ -148,12 +155,19 @@ def refuse(options: Mapping[str, object], names: Sequence[str]) -> None:
 
 
 def evaluated(
-    context: typer.Context, names: Sequence[str], places: Sequence[Path], **options: Any
+    context: typer.Context,
+    names: Sequence[str],
+    places: Sequence[Path],
+    *,
+    plot: Path | None,
+    overwrite: bool,
+    **options: Any,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Scores as an answer and as lines.
+    """Scores as an answer and as lines; the curves behind drift as a picture, where one is named.
 
     Raises:
-        InputError: as `kinema.metrics.evaluation.evaluate`, or there are not one or two folders.
+        InputError: as `kinema.metrics.evaluation.evaluate`, there are not one or two folders, or
+            the picture cannot be written.
     """
     from kinema.cli.progress import progress
     from kinema.metrics.evaluation import Request, count_steps, evaluate
@@ -161,6 +175,8 @@ def evaluated(
 
     if len(places) > 2:
         raise InputError(f"give REAL and GENERATED, or GENERATED alone, not {len(places)} folders")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise InputError(f"cannot draw {plot}; end the name in .png")
     generated, real = places[-1], places[0] if len(places) > 1 else None
     request = Request(scores=names, **options)
     total = count_steps(request, real, generated)
@@ -174,6 +190,12 @@ def evaluated(
             invocation(context).saved = f"{done} of {total} clips are known in {request.cache}"
 
         found = evaluate(request, real, generated, one_more)
+    if plot is not None:
+        from kinema.rollout.picture import write_drift_picture
+
+        rate = found.scores[0].passport.fps
+        write_drift_picture(plot, found.measured[DRIFT], (), rate, overwrite=overwrite)
+        invocation(context).saved = f"{plot} is written"
     answer = {"scores": as_json(found.scores), "skipped": found.skipped}
     return answer, table(found.scores)
 

@@ -14,7 +14,7 @@ import torch
 from kinema.cli.clips import Maker
 from kinema.cli.generate import answer, report_unknown
 from kinema.cli.machine import versions
-from kinema.cli.outputs import check_clip_file
+from kinema.cli.outputs import RECORD, check_clip_file, is_finished
 from kinema.cli.progress import sampling
 from kinema.cli.terminal import Invocation, say
 from kinema.cli.told import DRIFT, Told
@@ -46,23 +46,26 @@ def make_story(
     segments = read_story(file)
     if place.suffix.lower() != ".mp4":
         raise InputError(f"cannot write a story as {place}; end the name in .mp4")
-    check_clip_file(place, overwrite=overwrite)
-    check_writable(place.with_suffix(DRIFT), overwrite=overwrite)
+    folder = place.with_suffix(".parts")
+    was_killed = folder.is_dir() and place.with_suffix(RECORD).exists()  # as its files appeared
+    replaces = overwrite or was_killed
+    check_clip_file(place, overwrite=replaces)
+    check_writable(place.with_suffix(DRIFT), overwrite=replaces)
     teller = Teller(file, make_maker(), segments, seed=seed, negative=negative)
+    if was_killed and not overwrite:
+        is_finished(place, teller.settings)  # refuses what was made of another story
     for segment, words in zip(segments, teller.unknown_words):
         if words:
             report_unknown(segment.place, words)
-    folder = place.with_suffix(".parts")
     try:
         with alone(folder):
-            fps = teller.rollout.sampling.fps
-            parts = Parts(folder, teller.settings, fps=fps, overwrite=overwrite)
+            parts = teller.parts(folder, overwrite=overwrite)
             begin = time.perf_counter()
             tell_on(teller, parts, run)
             told = Told.look(parts, teller.rollout)
             record = teller.record(told, seconds=time.perf_counter() - begin)
             del teller  # the clip is encoded when the weights are gone
-            told.write(place, parts, record, overwrite=overwrite)
+            told.write(place, parts, record, overwrite=replaces)
             parts.remove()
     finally:
         with suppress(OSError):  # it holds finished windows, or was never made
@@ -147,6 +150,16 @@ class Teller:
             "negative": self.negative,
             "seed": self.seed,
         }
+
+    def parts(self, folder: Path, *, overwrite: bool) -> Parts:
+        """Its finished windows in a folder; raises InputError as `Parts`."""
+        return Parts(
+            folder,
+            self.settings,
+            fps=self.rollout.sampling.fps,
+            lengths=[window.frames for window in self.rollout.windows],
+            overwrite=overwrite,
+        )
 
     def tell(self, parts: Parts, each: Callable[[Window], None]) -> None:
         """Makes the windows that are not finished.

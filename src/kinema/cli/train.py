@@ -235,10 +235,10 @@ class Plan:
         """The preset with the sizes of the weights."""
         if self.source is None:
             return DEFAULT_PRESET
-        for name, preset in self.system.PRESETS.items():
-            if sizes(preset()) == sizes(self.source.config):
-                return name
-        raise InputError(f"{self.weights} has sizes of its own; name a recipe with --preset")
+        found = preset_of(self.system, self.source.config)
+        if found is None:
+            raise InputError(f"{self.weights} has sizes of its own; name a recipe with --preset")
+        return found
 
     def resolved(self) -> dict[str, Any]:
         """What will be trained, as JSON: the configuration, and parameters by role."""
@@ -293,6 +293,21 @@ class Plan:
         from kinema.cli.machine import sha256
 
         return [sha256(path) for path in (self.weights, start_from) if path is not None]
+
+
+def preset_of(system: Any, config: Any) -> str | None:
+    """The preset whose networks have the sizes of a configuration, if there is one; of several the
+    first that is equal in all else.
+    """
+
+    def networks(config: Any) -> dict[str, Any]:
+        return {role: sizes(getattr(config, role)) for role in system.PARTS}
+
+    for compared in (sizes, networks):
+        for name, preset in system.PRESETS.items():
+            if compared(preset()) == compared(config):
+                return str(name)
+    return None
 
 
 def sizes(config: Any) -> Any:

@@ -26,7 +26,11 @@ def weights(
     ] = None,
     text_encoder: Annotated[
         Path | None,
-        typer.Option("--text-encoder", metavar="FOLDER", help="with T5, where MODEL has none"),
+        typer.Option(
+            "--text-encoder",
+            metavar="FOLDER",
+            help="tokenizer and text encoder, where MODEL has none",
+        ),
     ] = None,
     dtype: Annotated[
         str, typer.Option("--dtype", help="of the written weights: float32, bfloat16 or auto")
@@ -47,7 +51,7 @@ def weights(
     folder = None if text_encoder is None else str(text_encoder)
     kind, path, preset = place(name)
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_output(kind, output, overwrite=overwrite)
     checkpoint = opened(kind, path, preset, folder)
     described = {"model": name, **describe(kind, checkpoint)}
     if output is not None:
@@ -62,14 +66,16 @@ def weights(
     show(described, as_json=as_json)
 
 
-def check_output(place: Path, *, overwrite: bool) -> None:
-    """Raises InputError if nothing can be written there; before anything is loaded."""
+def check_output(kind: Any, place: Path, *, overwrite: bool) -> None:
+    """Raises InputError if no model of this class can be written there; before any is loaded."""
     from kinema.files import check_writable
+    from kinema.systems.published import writer
     from kinema.weights.layouts import check_new_folder
 
     if place.suffix == ".safetensors":
         check_writable(place, overwrite=overwrite)
     else:
+        writer(kind)
         check_new_folder(place)
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -249,12 +248,11 @@ class ClassClips:
             self._lengths[path] = ClipFile.given(path).num_frames
         file, views = ClipFile(path, self._lengths[path]), self.views
         if self.seed is None:
-            numbers = views.frame_numbers(file.num_frames, np.full((1, 1), 0.5))[0]
+            numbers = views.frame_numbers(file.num_frames, clips=1)[0]
             return to_pixels([views.middle(frame) for frame in frames_at(file, numbers.tolist())])
         noise = Noise(self.seed, (sample,))
-        stretches = views.num_frames if views.stride is None else 1
-        places = noise.uniform((1, stretches), "places").double().numpy()
-        numbers = views.frame_numbers(file.num_frames, places)[0]
+        lots = noise.uniform((1, views.num_frames), "places")[0].double().numpy()
+        numbers = views.drawn(file.num_frames, lots)
         share, aspect, down, right, mirror = noise.uniform((1, 5), "box")[0].tolist()
         frames = []
         for frame in frames_at(file, numbers.tolist()):

@@ -95,35 +95,46 @@ class Views:
         """V, clips times crops."""
         return self.clips * self.crops
 
-    def frame_numbers(self, length: int, places: np.ndarray) -> np.ndarray:
-        """The frames of stretches of a clip, (N, T).
+    def frame_numbers(self, length: int, clips: int) -> np.ndarray:
+        """The frames of the stretches of a test, (N, T).
 
-        Dense: a place moves the stretch from the first frame of the file (0) to its end (1); where
-        the file is too short, its last frame stands. Uniform: it moves from the beginning to the
-        end of each of the T stretches; where the file has fewer frames, they are repeated.
+        Dense: they lie evenly from the first frame of the file to its end, a single one in the
+        middle; where the file is too short, its last frame stands. Uniform: each frame lies in its
+        own of T equal parts, where UniFormerV2 and ZeroI2V have it; where the file has fewer
+        frames, they are repeated.
 
         Args:
             length: of the file in frames.
-            places: (N, 1) in [0, 1], or (N, T) where each frame has its own.
+            clips: N.
         """
-        steps = np.arange(self.num_frames)
+        number, steps = np.arange(clips)[:, None], np.arange(self.num_frames)
         if self.stride is None:
-            numbers = np.floor((steps + places) * length / self.num_frames)
-        else:
-            free = max(length - 1 - (self.num_frames - 1) * self.stride, 0)
-            numbers = np.rint(places * free) + steps * self.stride
+            part = (length - 1) / self.num_frames
+            inside = np.floor(part / (clips + 1) * (number + 1))
+            return (np.rint(part * steps) + inside).astype(np.int64)
+        return self._dense(length, number / (clips - 1) if clips > 1 else number + 0.5)
+
+    def _dense(self, length: int, places: np.ndarray) -> np.ndarray:
+        """The same for stretches at places (N, 1) in [0, 1] of the way."""
+        assert self.stride is not None
+        steps = np.arange(self.num_frames) * self.stride
+        numbers = np.rint(places * max(length - 1 - steps[-1], 0)) + steps
         return np.minimum(numbers, length - 1).astype(np.int64)
 
-    def places(self) -> np.ndarray:
-        """Where the stretches of a test lie, (clips, 1): evenly from the start to the end.
+    def drawn(self, length: int, lots: np.ndarray) -> np.ndarray:
+        """The frames of a stretch to train on, (T,).
 
-        A single one lies in the middle.
+        Dense: the first lot tells where the stretch lies. Uniform: each frame is any one from the
+        beginning of its part to that of the next, both among them.
 
-        Of uniform sampling, in the middles of as many parts of each stretch.
+        Args:
+            length: of the file in frames.
+            lots: (T,) in [0, 1).
         """
-        if self.clips == 1 or self.stride is None:
-            return (np.arange(self.clips)[:, None] + 0.5) / self.clips
-        return np.arange(self.clips)[:, None] / (self.clips - 1)
+        if self.stride is not None:
+            return self._dense(length, lots[None, :1])[0]
+        ends = np.rint((length - 1) / self.num_frames * np.arange(self.num_frames + 1))
+        return (ends[:-1] + np.floor(lots * (np.diff(ends) + 1))).astype(np.int64)
 
     def of(self, clip: Clip | ClipFile) -> Tensor:
         """The views of a test, (V, 3, T, S, S) in [-1, 1]: crop by crop within each stretch.
@@ -131,7 +142,7 @@ class Views:
         Raises:
             InputError: the file cannot be read.
         """
-        numbers = self.frame_numbers(clip.num_frames, self.places())
+        numbers = self.frame_numbers(clip.num_frames, self.clips)
         wanted, where = np.unique(numbers, return_inverse=True)
         # Each frame is cut once, whatever the number of views that show it.
         squares = [self._squares(frame) for frame in frames_at(clip, wanted.tolist())]

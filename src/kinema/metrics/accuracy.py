@@ -95,7 +95,7 @@ def answers(
         "system": judged.name,
         "weights": judged.weights,
         "views": judged.views,
-        "torch": str(torch.__version__),
+        "made_by": judged.made_by,
     }
     known = FeatureCache(cache, key)
     rows, classes, digests, skipped = [], [], [], []

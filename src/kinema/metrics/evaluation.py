@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from kinema.errors import InputError
 from kinema.metrics import intervals
 from kinema.metrics.clip_features import ClipSet, Reader, rates_differ
@@ -20,12 +22,19 @@ BOOTSTRAP = f"95 %, bootstrap of generated clips, {intervals.DRAWS} draws"
 JACKKNIFE = f"95 %, jackknife of generated clips, {intervals.GROUPS} groups"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Scores, and a line for each clip that was left out."""
+    """What came of a request.
+
+    Attributes:
+        scores: with their intervals and passports.
+        skipped: a line for each clip that was left out.
+        measured: score -> what its measure gave of each generated clip, (N, ...).
+    """
 
     scores: list[Score]
     skipped: list[str]
+    measured: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +114,9 @@ def evaluate(
     scores: list[Score] = []
     for name, definition in found.items():
         scores += _scores(name, definition, made[name], *sides[definition.of], request)
-    return Evaluation(scores, [*reals.skipped, *theirs.skipped, *unmatched])
+    skipped = [*reals.skipped, *theirs.skipped, *unmatched]
+    measured = {name: sides[found[name].of][1].stacked(made[name]) for name in found}
+    return Evaluation(scores, skipped, measured)
 
 
 def _measures(found: Mapping[str, Definition], request: Request) -> dict[str, Measure]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
-
-import torch
 
 from kinema.metrics import intervals
 from kinema.metrics.passport import Passport
@@ -20,12 +18,14 @@ class Judge:
         name: of the system.
         weights: digest of its networks.
         num_frames, size: of what it sees of a clip at most, in frames and pixels.
+        made_by: versions of the packages that compute, and the kind of device (`passport.made_by`).
     """
 
     name: str
     weights: str
     num_frames: int
     size: int
+    made_by: Mapping[str, str]
 
     def passport(
         self,
@@ -65,5 +65,5 @@ class Judge:
             width=self.size,
             reference=hashlib.blake2b(answered.encode(), digest_size=8).hexdigest(),
             seed=seed,
-            versions={"kinema": version("kinema"), "torch": str(torch.__version__)},
+            versions=self.made_by,
         )

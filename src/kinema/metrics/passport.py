@@ -49,7 +49,7 @@ class Passport:
         height, width: of the frames as they were read, in pixels.
         reference: digest of the real clips, in order; empty if there are none.
         seed: of everything that was drawn.
-        versions: of the packages that computed it; of folders also the kind of device (`made_by`).
+        versions: of the packages that computed it, and the kind of device (`made_by`).
     """
 
     score: str

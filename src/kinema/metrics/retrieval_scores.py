@@ -87,7 +87,7 @@ def embedded(
         "what": "embeddings of a retriever",
         "system": searched.name,
         "weights": searched.weights,
-        "torch": str(torch.__version__),
+        "made_by": searched.made_by,
     }
     known, skipped = FeatureCache(cache, key), list(faults)
     if strict and skipped:

@@ -1,8 +1,9 @@
-"""DistilBERT (arXiv 1910.01108), the text encoder of Frozen in Time: BERT's layers, half as many.
+"""DistilBERT (arXiv 1910.01108), the text encoder of Frozen in Time, and BERT (arXiv 1810.04805).
 
-Authors' code: github.com/huggingface/transformers (Apache-2.0), ``DistilBertModel``. Verified:
-states equal to theirs at a small size, names and shapes of the base model. Parameter names are the
-authors'. Left out: dropout, which is 0.1 in their training.
+Authors' code: github.com/huggingface/transformers (Apache-2.0), ``DistilBertModel`` and
+``BertModel``. DistilBERT has half of BERT's layers, and one kind of tokens. Verified: states equal
+to theirs at a small size, names and shapes of both base models. Parameter names are DistilBERT's.
+Left out: dropout, which is 0.1 in their training, and what reads BERT's first state.
 
 Letters: B batch, L tokens, D width, H heads, K head width.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Unpack, cast
 
 import torch
@@ -42,6 +44,8 @@ class DistilBERTConfig:
         hidden: width of the feed-forward layers.
         num_layers: number of layers.
         num_heads: H.
+        token_types: kinds of tokens that have an embedding, of which texts have the first: BERT's
+            two, or none.
     """
 
     folder: str
@@ -51,6 +55,7 @@ class DistilBERTConfig:
     hidden: int
     num_layers: int
     num_heads: int
+    token_types: int = 0
 
 
 def base(folder: str) -> DistilBERTConfig:
@@ -66,18 +71,28 @@ def base(folder: str) -> DistilBERTConfig:
     )
 
 
+def bert_base(folder: str) -> DistilBERTConfig:
+    """``bert-base-uncased``: 108,891,648 parameters."""
+    return replace(base(folder), num_layers=12, token_types=2)
+
+
 class Embeddings(nn.Module):
-    """Pieces of words and their places."""
+    """Pieces of words and their places, and in BERT the kind that all of them are."""
 
     def __init__(self, config: DistilBERTConfig, **factory: Unpack[Factory]) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocabulary, config.width, **factory)
         self.position_embeddings = nn.Embedding(config.max_tokens, config.width, **factory)
+        self.token_types = config.token_types
+        if self.token_types:
+            self.token_type_embeddings = nn.Embedding(config.token_types, config.width, **factory)
         self.LayerNorm = nn.LayerNorm(config.width, eps=EPS, **factory)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, L) -> (B, L, D)."""
         x = self.word_embeddings(ids) + self.position_embeddings.weight[: ids.shape[1]]
+        if self.token_types:
+            x = x + self.token_type_embeddings.weight[0]
         return self.LayerNorm(x)
 
 

@@ -1,6 +1,6 @@
 """Sizes of the KL autoencoder: configuration, published version, the authors' constructor.
 
-Paper, code and licence: see `kl_vae.py`.
+Paper, code and license: see `kl_vae.py`.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def transformer_to_diffusers(config: LTXTransformerConfig) -> dict[str, Any]:
     """The arguments of ``LTXVideoTransformer3DModel`` for a configuration.
 
     Raises:
-        InputError: its positions or times are scaled otherwise than diffusers can tell.
+        InputError: its positions or times are told otherwise than diffusers can.
     """
     sizes = {theirs: getattr(config, ours) for theirs, ours in TRANSFORMER_SIZES.items()}
     published = from_dict(LTXTransformerConfig, {o: sizes[t] for t, o in TRANSFORMER_SIZES.items()})
@@ -76,7 +76,7 @@ def transformer_to_diffusers(config: LTXTransformerConfig) -> dict[str, Any]:
         raise InputError(
             "diffusers knows the published rotary table and scale of times only: theta "
             f"{published.theta:g}, max_position {published.max_position}, "
-            f"time_scale {published.time_scale:g}"
+            f"time_scale {published.time_scale:g}; and no absolute_positions"
         )
     channels = {"out_channels": config.latent_channels, "cross_attention_dim": config.width}
     return {**TRANSFORMER_FIXED, **sizes, **channels}

@@ -2,7 +2,7 @@
 
 Authors' code: github.com/Lightricks/LTX-Video (Apache-2.0), ``Transformer3DModel``; weights
 OpenRail-M. Verified against it: architecture, rotary table, skip modes, token order. Parameter
-names are the authors'.
+names are the authors'; `position_proj` is ours.
 
 Letters: B batch, N latent tokens, L text tokens, D width, H heads, K head width, C latent channels,
 S six modulations.
@@ -46,6 +46,8 @@ class LTXTransformerConfig:
         theta: ratio of the highest to the lowest frequency of the rotary table.
         max_position: seconds, rows and columns in pixels that the rotary table spans.
         time_scale: the network embeds this multiple of t.
+        absolute_positions: whether tokens are told their place as well, by a linear layer on the
+            rotary table, which itself tells attention distances only; not in the published models.
     """
 
     latent_channels: int
@@ -56,6 +58,7 @@ class LTXTransformerConfig:
     theta: float = 10_000.0
     max_position: tuple[float, float, float] = (20.0, 2048.0, 2048.0)
     time_scale: float = 1000.0
+    absolute_positions: bool = False
 
     def __post_init__(self) -> None:
         if self.num_layers < 1:
@@ -331,6 +334,8 @@ class LTXTransformer(Checkpointed):
         self.config = config
         self.scale_shift_table = nn.Parameter(torch.empty(2, width, **factory))
         self.patchify_proj = nn.Linear(config.latent_channels, width, **factory)
+        if config.absolute_positions:
+            self.position_proj = nn.Linear(width, width, **factory)
         self.adaln_single = AdaLNSingle(width, **factory)
         self.caption_projection = CaptionProjection(config.caption_channels, width, **factory)
         self.transformer_blocks = nn.ModuleList(
@@ -351,6 +356,8 @@ class LTXTransformer(Checkpointed):
             nn.init.normal_(table, std=self.config.width**-0.5)
         closed = [self.adaln_single.linear, self.proj_out]
         closed += [cast(nn.Linear, block.attn2.to_out[0]) for block in blocks]
+        if self.config.absolute_positions:
+            closed.append(self.position_proj)
         for linear in closed:
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -366,6 +373,8 @@ class LTXTransformer(Checkpointed):
             max_position=self.config.max_position,
         )
         x_BND = self.patchify_proj(x)
+        if self.config.absolute_positions:
+            x_BND = x_BND + self.position_proj(torch.view_as_real(table).flatten(-2).to(x_BND))
         six, e_BND = self.adaln_single(self.config.time_scale * time)
         time_BNSD = six.unflatten(-1, (6, -1))
         text_BLD = self.caption_projection(text.x)

@@ -98,7 +98,8 @@ def merge(network: nn.Module) -> None:
     for module in list(network.modules()):
         kind: type[nn.Module] = type(module)
         if isinstance(module, AdaptedLinear):
-            add(module.weight, module.lora_A.weight, module.lora_B.weight, scale=1.0)
+            a, b = module.lora_A.weight, module.lora_B.weight
+            add(module, a, b, scale=1.0, reversible=False)
             del module.lora_A, module.lora_B
             kind = nn.Linear
         elif isinstance(module, AdaptedEmbedding):

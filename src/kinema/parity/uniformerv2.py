@@ -32,7 +32,9 @@ def network(case: Case) -> dict[str, Tensor]:
     frames = case.config.get("t_size", 8)
     if clips.shape[2] != frames:
         raise InputError(f"the case feeds {clips.shape[2]} frames, not {frames} (t_size)")
-    ours = UniFormerV2(from_official(case.config))
+    # Recorded in eval mode, where no share of dropout counts: readers may have one each.
+    drawn = ("mlp_dropout", "cls_dropout")
+    ours = UniFormerV2(from_official({k: v for k, v in case.config.items() if k not in drawn}))
     load_weights(ours, case, OFFICIAL, {})
     with recorded(ours, stage_places(case, STAGES)) as results:
         logits = ours(clips)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import count
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,14 @@ class Parts:
 
     ``story.json`` holds what fixes the frames; ``00000.npz``, ``00001.npz``, ... the new frames of
     each window. A file appears when it is complete, so a kill or a full disk costs at most the
-    window in hand. One that can no longer be read ends what counts as finished.
+    window in hand. One that can no longer be read, or has more or fewer frames than it should, ends
+    what counts as finished.
 
     Args:
         folder: is made with the first window.
         settings: what fixes the frames, as JSON; frames of other settings are never mixed.
         fps: of the clips.
+        lengths: how many new frames each window of the story has.
         overwrite: whether windows of other settings may be removed.
 
     Raises:
@@ -38,9 +39,15 @@ class Parts:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any], *, fps: float, overwrite: bool
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        fps: float,
+        lengths: Sequence[int],
+        overwrite: bool,
     ) -> None:
-        self.folder, self.fps = folder, fps
+        self.folder, self.fps, self.lengths = folder, fps, lengths
         self.settings = json.loads(json.dumps(settings))  # as they are read back
         other = self._other()
         if other and not overwrite:
@@ -58,6 +65,7 @@ class Parts:
         Raises:
             InputError: it cannot be written; what is finished stays.
         """
+        assert clip.num_frames == self.lengths[self.count], f"window {self.count}: {clip}"
         if not (self.folder / SETTINGS).exists():
             write_text(self.folder / SETTINGS, json.dumps(self.settings, indent=2) + "\n")
         with atomic(self._file(self.count), overwrite=True) as partial:
@@ -101,17 +109,17 @@ class Parts:
         return self.folder / f"{number:05d}.npz"
 
     def _finished(self) -> int:
-        """How many windows can be read, from the first on, whose frames have one size."""
+        """How many windows can be read, from the first on, whose frames are of one size."""
         size = None
-        for number in count():
+        for number, length in enumerate(self.lengths):
             try:
                 frames = self._read(number)
             except DAMAGED:
-                break
+                return number
             size = size or frames.shape[1:]
-            if not frames.size or frames.shape[1:] != size:
-                break
-        return number
+            if not frames.size or frames.shape != (length, *size):
+                return number
+        return len(self.lengths)
 
     def _read(self, number: int) -> np.ndarray:
         frames = read_arrays(self._file(number))["frames"]

@@ -108,10 +108,10 @@ def nano() -> CvTRecognizerConfig:
 FULL = replace(
     frames.DEIT, steps=187_500, batch_size=2048, learning_rate=2e-3, warmup=3125, ema=0.0
 )
-
-
+LARGER = replace(FULL, weight_decay=0.1)
 RECIPES = {
-    **dict.fromkeys(VERSIONS, FULL),
+    **dict.fromkeys(("full", "13-384"), FULL),
+    **dict.fromkeys(("21", "21-384", "w24-384"), LARGER),
     "tiny": frames.DRAWN,
     "nano": frames.DRAWN.nano(batch_size=4),
 }

@@ -55,7 +55,8 @@ CARD = Card(
     applies=("full", "weights", "parity", "tiny", "run", "claim"),
     verified=(
         "by recorded cases: video encoder, fewer frames, growth of positions, both losses",
-        "names and counts of parameters with 4 and 8 frames; DistilBERT against transformers",
+        "names and counts of parameters with 4 and 8 frames",
+        "DistilBERT and BERT against transformers",
         "with the published time_init, queries and keys of the attention over time stay zero",
     ),
     inferred=(
@@ -77,7 +78,8 @@ CARD = Card(
 class FrozenInTime(Retriever):
     """The system: `index` looks at a folder of clips, `search` ranks them for a text.
 
-    A file of timm's image ViT, named with a version and the folder of a DistilBERT, is a beginning.
+    A file of an image ViT, named with a version and the folder of a DistilBERT or BERT, is a
+    beginning.
     """
 
     CARD = CARD

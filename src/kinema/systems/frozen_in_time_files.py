@@ -1,7 +1,7 @@
 """Files of Frozen in Time: its authors', and an image ViT from which it begins.
 
-Paper, code and license: see `frozen_in_time.py`. Names of an image ViT are those of timm's
-``vit_base_patch16_224``, which are the video encoder's too.
+Paper, code and license: see `frozen_in_time.py`. The image ViT is timm's ``vit_base_patch16_224``,
+whose names are the video encoder's too, or ``google/vit-base-patch16-224`` of transformers.
 """
 
 from __future__ import annotations
@@ -16,15 +16,23 @@ from torch import nn
 from kinema.config import to_dict
 from kinema.errors import InputError, unknown
 from kinema.networks.clip import KERNEL
+from kinema.networks.distilbert import DistilBERTConfig
 from kinema.networks.space_time_vit import SpaceTimeViT
 from kinema.systems.recognizer_files import RecognizerFiles
 from kinema.weights.files import Checkpoint, open_checkpoint
 from kinema.weights.keymap import Tensors, lazy
 from kinema.weights.manifests import shapes_of
+from kinema.weights.maps import vit
 from kinema.weights.maps.frozen_in_time import find_text
 
 NEW = ("temporal_embed", "blocks.*.norm3.*", "blocks.*.timeattn.*")  # in no image ViT
 HEADS = ("head.", "fc_norm.")  # which are in no video encoder
+SIZED = (
+    "embeddings.word_embeddings.weight",
+    "embeddings.position_embeddings.weight",
+    "transformer.layer.0.ffn.lin1.weight",
+)
+HEAD_WIDTH = 64  # of published text encoders, where nothing tells the number of heads
 
 
 class FrozenInTimeFiles(RecognizerFiles):
@@ -39,28 +47,32 @@ class FrozenInTimeFiles(RecognizerFiles):
         Args:
             path: a file of the authors without their code, or of an image ViT.
             version: one of `versions`; needed for an image ViT.
-            text_encoder: folder of a DistilBERT: of its tokenizer, which is in no file, and where
-                the file is an image ViT of its weights too.
+            text_encoder: folder of the text encoder: of its tokenizer, which is in no file, and
+                where the file is an image ViT of its weights too, which may be a BERT's.
 
         Raises:
             InputError: it is damaged, or of no published size; several fit, or not the one named;
-                or an image ViT comes without a DistilBERT.
+                or an image ViT comes without a text encoder.
         """
         if version not in (None, *self.versions):
             raise unknown(f"published version of {self.name}", str(version), self.versions)
         theirs = open_checkpoint(path).tensors
-        image = {f"video.{k}": v for k, v in theirs.items() if not k.startswith(HEADS)}
-        begins = KERNEL in theirs
+        plain = vit.find(theirs).lazy_to_ours(theirs)
+        image = {f"video.{k}": v for k, v in plain.items() if not k.startswith(HEADS)}
+        begins = KERNEL in plain
         tensors = image if begins else self.find(theirs).lazy_to_ours(theirs)
         configs = {name: make() for name, make in self.versions.items()}
         fitting = [name for name, config in configs.items() if self._fits(config, tensors)]
         config = configs[self._one(path, version, fitting)]
-        if text_encoder is not None:
-            config = replace(config, text=replace(config.text, folder=text_encoder))
-        elif begins:
+        if begins and text_encoder is None:
             raise InputError(f"{path} is an image ViT; name the folder of a text encoder beside it")
         if begins:
-            tensors = {**self._new(config), **image, **words(config.text.folder)}
+            text, spoken = words(str(text_encoder))
+            projections = replace(config.projections, text_width=text.width)
+            config = replace(config, text=text, projections=projections)
+            tensors = {**self._new(config), **image, **spoken}
+        elif text_encoder is not None:
+            config = replace(config, text=replace(config.text, folder=text_encoder))
         metadata = {"system": self.name, "dtype": "float32"}
         return Checkpoint(path, tensors, to_dict(config), metadata)
 
@@ -82,12 +94,28 @@ def is_new(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in NEW)
 
 
-def words(folder: str) -> Tensors:
-    """The tensors of a DistilBERT in a folder of transformers, by our names.
+def words(folder: str) -> tuple[DistilBERTConfig, Tensors]:
+    """Sizes and tensors, by our names, of a DistilBERT or BERT in a folder of transformers.
 
     Raises:
-        InputError: the folder holds no weights as safetensors, or damaged ones.
+        InputError: the folder holds neither as safetensors, or a damaged one.
     """
-    theirs = open_checkpoint(folder).tensors
-    found = find_text(theirs).lazy_to_ours(theirs)
-    return {f"text.{name}": value for name, value in found.items()}
+    checkpoint = open_checkpoint(folder)
+    found = find_text(checkpoint.tensors).lazy_to_ours(checkpoint.tensors)
+    told = checkpoint.config or {}
+    try:
+        (vocabulary, width), (places, _), (hidden, _) = (found[name].shape for name in SIZED)
+    except (KeyError, ValueError):
+        raise InputError(f"{folder} holds no DistilBERT or BERT") from None
+    types = found.get("embeddings.token_type_embeddings.weight")
+    config = DistilBERTConfig(
+        folder=folder,
+        vocabulary=vocabulary,
+        max_tokens=places,
+        width=width,
+        hidden=hidden,
+        num_layers=sum(name.endswith(".ffn.lin1.weight") for name in found),
+        num_heads=told.get("n_heads", told.get("num_attention_heads", width // HEAD_WIDTH)),
+        token_types=0 if types is None else types.shape[0],
+    )
+    return config, {f"text.{name}": value for name, value in found.items()}

@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 
 from kinema.config import config
 from kinema.errors import InputError
-from kinema.training.recipe import Recipe
+from kinema.training.recipe import Recipe, check_cutting
 
 
 @config
@@ -50,11 +50,7 @@ class RetrieverRecipe(Recipe):
                 f"shares must be one for each of frames={list(self.frames)}, above 0 and 1 in all, "
                 f"not {list(self.shares)}"
             )
-        least, most = self.crop_area
-        if not (0 <= self.flip <= 1 and 0 < least <= most <= 1):
-            raise InputError(
-                f"flip {self.flip} and crop_area {self.crop_area} must be shares, the least first"
-            )
+        check_cutting(self.flip, self.crop_area)
 
     def frames_at(self, step: int) -> int:
         """How many frames of each clip a step takes, of the steps from 0 on."""

@@ -24,7 +24,7 @@ from kinema.networks.deit import DeiT
 from kinema.networks.ia_red2 import Choice, Interpreters, Reduced, thresholded, with_class_token
 from kinema.noise import Noise
 from kinema.training.objective import Batch, Logs, Objective
-from kinema.training.recipe import Recipe
+from kinema.training.recipe import Recipe, check_cutting
 
 HOST = "host"
 LEAST = 1e-6  # chance of a choice, in its logarithm
@@ -56,6 +56,7 @@ class PolicyRecipe(Recipe):
             raise InputError(f"penalties must be 0 or more, one a group, not {self.penalties}")
         if not 0 < self.host_rate <= 1:
             raise InputError(f"host_rate must be in (0, 1], not {self.host_rate}")
+        check_cutting(self.flip, self.crop_area)
 
 
 class PolicyObjective(Objective):

@@ -75,6 +75,7 @@ CARD = Card(
     ),
     deviations=(
         "the shapes model reads text with a small word encoder of our own instead of T5",
+        "the shapes model also tells tokens their place, by a layer of our own",
         "no LPIPS term in the codec's loss: it needs weights trained by others",
     ),
     tags={
@@ -82,7 +83,7 @@ CARD = Card(
             file="ltx_video.shapes.safetensors",
             license="Apache-2.0",
             trained_on="the world shapes:level=2; docs/shapes-model.md",
-            sha256="9c1c622c5d73a528f5bb8c7df552ca0f239f1c8254ba30e63b1837905eff1bab",
+            sha256="e199803f1594500e8ed79af14e3f8ffe43a7c8f938ee66138e8ed9e5cdbb77c8",
         )
     },
 )

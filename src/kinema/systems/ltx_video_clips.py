@@ -63,5 +63,5 @@ def learn_words(model: LTXVideo, texts: Sequence[str]) -> tuple[str, ...]:
         assert isinstance(model.text, WordEncoder), "no other leaves words out"
         model.learn_words(model.text.embeddings_for(new))
         more = f" and {len(new) - MANY_WORDS} more" if len(new) > MANY_WORDS else ""
-        LOGGER.info("words: %d new ones, %s%s", len(new), ", ".join(new[:MANY_WORDS]), more)
+        LOGGER.info("words: %d new: %s%s", len(new), ", ".join(new[:MANY_WORDS]), more)
     return new

@@ -24,12 +24,26 @@ class Published:
         versions: the published ones, by name; they are among the presets.
         read: (path, published version or None, folder of the text encoder or None) -> a checkpoint
             by our names, with our configuration; no values are read.
-        write: (model, folder, dtype or None, bytes of a shard) writes a folder of diffusers.
+        write: (model, folder, dtype or None, bytes of a shard) writes a folder of diffusers; None
+            where diffusers has no such model.
     """
 
     versions: Mapping[str, Callable[[], Any]]
     read: Callable[[Path, str | None, str | None], Checkpoint]
-    write: Callable[[Any, Path, torch.dtype | None, int], None]
+    write: Callable[[Any, Path, torch.dtype | None, int], None] | None
+
+
+def writer(system: type[Model]) -> Callable[[Any, Path, torch.dtype | None, int], None]:
+    """What writes models of a system as folders of diffusers.
+
+    Raises:
+        InputError: diffusers has no such model.
+    """
+    if system.PUBLISHED is None or system.PUBLISHED.write is None:
+        raise InputError(
+            f"diffusers has no {system.CARD.name}; write a file of ours, NAME.safetensors"
+        )
+    return system.PUBLISHED.write
 
 
 def opened(

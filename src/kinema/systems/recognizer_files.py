@@ -49,7 +49,7 @@ class RecognizerFiles:
 
     def published(self) -> Published:
         """For a `Model`."""
-        return Published(versions=self.versions, read=self.read, write=self.write)
+        return Published(versions=self.versions, read=self.read, write=None)
 
     def read(self, path: Path, version: str | None, text_encoder: str | None) -> Checkpoint:
         """A file by our names, with the configuration of the version whose sizes it has.
@@ -82,14 +82,6 @@ class RecognizerFiles:
         metadata = {"system": self.name, "dtype": "bfloat16" if half else "float32"}
         whole = {**self._begun(config, tensors), **tensors}
         return Checkpoint(path, whole, to_dict(config), metadata)
-
-    def write(self, model: Any, folder: Path, dtype: torch.dtype | None, shard_bytes: int) -> None:
-        """Nothing: diffusers has no recognizers.
-
-        Raises:
-            InputError: always.
-        """
-        raise InputError(f"{self.name} is not written in the layout of diffusers")
 
     def _fits(self, config: Any, tensors: Mapping[str, Lazy]) -> bool:
         parts = nn.ModuleDict(

@@ -7,7 +7,7 @@ class, whose classes it takes over.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,8 @@ from kinema.training.classification import Classification, ClassifierRecipe
 from kinema.training.folder_stage import FolderStage, check_once
 from kinema.training.objective import Batch
 from kinema.training.recipe import Recipe
-from kinema.worlds.motion_classes import CLASSES
-from kinema.worlds.world import World
+from kinema.worlds.motion_classes import CLASSES, FEWEST_FRAMES
+from kinema.worlds.world import World, WorldSample
 
 WORLDS = ("motions",)
 FPS = 8.0
@@ -173,6 +173,33 @@ class LabeledClips(WorldClips):
         batch = super().__call__(samples)
         classes = [self.classes.index(labels[self.label]) for labels in batch["labels"]]
         return {"clips": batch["clips"], "classes": torch.tensor(classes)}
+
+
+def stills(
+    model: Recognizer, named: str, class_of: Callable[[WorldSample], int]
+) -> tuple[Source, Source]:
+    """First frames of a world, to train on and held out.
+
+    Batches have them as clips of one frame (B, 3, 1, S, S), with classes (B,).
+
+    Args:
+        model: whose views say how large they are.
+        named: the world.
+        class_of: what is learned of a clip.
+    """
+    size = replace(drawn_size(model), num_frames=FEWEST_FRAMES)
+
+    def of(world: World) -> Source:
+        def batch(samples: tuple[int, ...]) -> dict[str, Any]:
+            drawn = [world.sample(index) for index in samples]
+            frames = [torch.from_numpy(sample.clip.to_float()[:, :1]) for sample in drawn]
+            classes = torch.tensor([class_of(sample) for sample in drawn])
+            return {"clips": torch.stack(frames), "classes": classes}
+
+        return batch
+
+    train, unseen = (of(split_of(named, split, size)) for split in SPLITS)
+    return train, unseen
 
 
 def sheet(model: Recognizer, held_out: Batch, path: Path) -> None:

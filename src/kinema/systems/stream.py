@@ -29,7 +29,8 @@ CARD = Card(
     arxiv="2403.09669",
     year=2024,
     kind="metric",
-    job="two folders of clips become scores of motion, fidelity and diversity",
+    job="two folders of clips become scores of motion, fidelity and diversity;"
+    " `kinema score stream` gives them with intervals and passports",
     code="github.com/pro2nit/STREAM",
     code_license="MIT",
     weights_license="none",
@@ -56,6 +57,9 @@ class Stream(System):
     A folder holds clips, all of one length and size: video files or the authors' layout, uint8
     (F, H, W, 3) in .npy files. Or it holds one file of features (N, F, D) that were made elsewhere:
     `features.npy`, or `features.npz` with a single array.
+
+    `kinema score stream` also takes folders of pictures and clips of several lengths and sizes, and
+    writes intervals and passports.
 
     Args:
         k: which neighbor bounds the balls of F and D.

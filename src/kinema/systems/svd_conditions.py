@@ -1,6 +1,6 @@
 """What the U-Net of Stable Video Diffusion is told of a still, and learns of a clip.
 
-Paper, code and licence: see `svd.py`.
+Paper, code and license: see `svd.py`.
 
 Letters: B batch, C latent channels, T frames, H, W pixels, h, w latent rows and columns.
 """

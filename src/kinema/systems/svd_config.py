@@ -1,6 +1,6 @@
 """Configuration and presets of Stable Video Diffusion.
 
-Paper, code and licence: see `svd.py`. Sizes of `full` and `full_xt` are the published ones, but for
+Paper, code and license: see `svd.py`. Sizes of `full` and `full_xt` are the published ones, but for
 the image encoder; the others are ours, for the world `shapes`.
 """
 

@@ -1,6 +1,6 @@
 """Fine-tuning Stable Video Diffusion on a folder of clips, without captions.
 
-Paper, code and licence: see `svd.py`. With adapters only attention over time learns, as in the
+Paper, code and license: see `svd.py`. With adapters only attention over time learns, as in the
 paper's camera motions. Rates and lengths are ours.
 """
 

@@ -1,6 +1,6 @@
 """The training plan of Stable Video Diffusion: first the VAE, then the U-Net on its latents.
 
-Paper, code and licence: see `svd.py`. Latents come with the first frame in pixels, since the noise
+Paper, code and license: see `svd.py`. Latents come with the first frame in pixels, since the noise
 on the still is drawn there. Lengths and sizes of the small presets are ours.
 """
 

@@ -74,7 +74,7 @@ class System:
         """The words of a text that the system does not know; none, where it reads them itself."""
         return []
 
-    def merge_lora(self, path: str | Path, *, scale: float) -> None:
+    def merge_lora(self, path: str | Path, *, scale: float, reversible: bool = True) -> None:
         """Adds low-rank adapters to the weights; a system without networks has none.
 
         Raises:

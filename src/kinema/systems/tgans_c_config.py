@@ -1,6 +1,6 @@
 """Configuration and presets of TGANs-C.
 
-Paper, code and licence: see `tgans_c.py`. The full sizes are those of the re-implementation; the
+Paper, code and license: see `tgans_c.py`. The full sizes are those of the re-implementation; the
 others are ours, for the world `shapes`.
 """
 

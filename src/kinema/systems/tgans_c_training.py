@@ -1,7 +1,7 @@
 """The training plan of TGANs-C: first the caption encoder, which is then fixed, then the generator
 against its critics.
 
-Paper, code and licence: see `tgans_c.py`. Losses, Adam's numbers and the batch are the paper's,
+Paper, code and license: see `tgans_c.py`. Losses, Adam's numbers and the batch are the paper's,
 as far as they are known; lengths are ours.
 
 The norms' statistics follow the weights of the moment, not their average: averaged weights would

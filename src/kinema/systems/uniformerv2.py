@@ -42,15 +42,16 @@ CARD = Card(
         "and the frozen form",
         "names and counts of parameters of seven published models",
         "at first it is the image tower, whose class tokens it averages, against transformers",
-        "published recipes, by the authors' scripts",
+        "published recipes, and which frames a test sees, by the authors' scripts",
     ),
     inferred=(
         "epochs in steps, from sizes of the data sets that are recalled",
         "the prefix of names in published files",
-        "recipes of L/14: that of B/16, and at 336 pixels that of Kinetics-710",
+        "recipes of L/14: those of Kinetics-710, on Kinetics-400",
     ),
     deviations=(
         "no RandAugment and color jitter, and no two augmented copies of a clip in a batch",
+        "frames that shrink are averaged; theirs are sampled",
         "the learning rate falls in a line to zero, not as a cosine to 1e-6",
         "drop path skips attention or MLP of a frame; by the layout of the authors' tokens theirs "
         "skips them for one place in all frames of the batch",

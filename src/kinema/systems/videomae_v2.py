@@ -62,7 +62,8 @@ CARD = Card(
     ),
     inferred=(
         "how long the paper pre-trains: it tells no schedule, so VideoMAE V2's epochs are taken",
-        "epochs in steps; recipes of ViT-H, L and S, which are those of ViT-g and B",
+        "epochs of fine-tuning in steps, from a size of the data set that is recalled",
+        "recipes of ViT-S, which are those of ViT-B",
     ),
     deviations=(
         "no RandAugment and random erasing; several views of a clip are clips of a larger batch",

@@ -70,7 +70,7 @@ def full() -> VideoMAEV2Config:
 
 def huge() -> VideoMAEV2Config:
     """ViT-H of Kinetics-400: 632,119,440 parameters, pre-trained with others 645,659,392."""
-    return _published(sizes.vit_h_16(400), 0.2)
+    return _published(replace(sizes.vit_h_16(400), dropout=0.5), 0.2)
 
 
 def large() -> VideoMAEV2Config:
@@ -118,12 +118,13 @@ def nano() -> VideoMAEV2Config:
 VERSIONS = {version.__name__: version for version in (full, huge, large, base, small)}
 PRESETS = {**VERSIONS, "tiny": tiny, "nano": nano}
 
-# 1200 epochs of the 283,582 clips, four views of each in a batch of 2048; 120 of them to the peak.
+# 300 epochs of the 283,582 clips in batches of 2048, four views of each; 30 of them to the peak.
+# The authors' rates are for 256 clips, of which views do not count.
 PRETRAIN_FULL = MaskedRecipe(
-    steps=41_500,
+    steps=41_400,
     batch_size=8192,
     learning_rate=4.8e-3,
-    warmup=4150,
+    warmup=4140,
     decay=0.9,
     weight_decay=0.05,
     betas=(0.9, 0.95),
@@ -134,21 +135,21 @@ PRETRAIN_FULL = MaskedRecipe(
     flip=0.0,
     crop_area=(0.44, 1.0),
 )
-# 800 epochs, batches of 1024.
-PRETRAIN_BASE = replace(
-    PRETRAIN_FULL,
-    steps=55_400,
-    batch_size=4096,
-    learning_rate=4e-3,
-    warmup=5540,
-    clip_norm=UNCLIPPED,
+PRETRAIN_HUGE = replace(PRETRAIN_FULL, learning_rate=8e-3, clip_norm=UNCLIPPED)
+# Batches of 1536.
+PRETRAIN_LARGE = replace(
+    PRETRAIN_HUGE, steps=55_200, batch_size=6144, learning_rate=6e-3, warmup=5520
 )
+# 200 epochs, 20 of them to the peak, batches of 1024.
+PRETRAIN_BASE = replace(PRETRAIN_LARGE, batch_size=4096, learning_rate=4e-3)
 PRETRAIN_TINY = replace(
     recognizer_training.small(PRETRAIN_FULL, steps=3000), hidden=0.75, crop_area=(1.0, 1.0)
 )
-# The scripts are those of ViT-g and ViT-B; other sizes have that of the nearest.
+# There is no script for ViT-S: it has that of ViT-B.
 PRETRAINING = {
-    **dict.fromkeys(VERSIONS, PRETRAIN_FULL),
+    "full": PRETRAIN_FULL,
+    "huge": PRETRAIN_HUGE,
+    "large": PRETRAIN_LARGE,
     **dict.fromkeys(("base", "small"), PRETRAIN_BASE),
     "tiny": PRETRAIN_TINY,
     "nano": PRETRAIN_TINY.nano(batch_size=4),
@@ -172,6 +173,26 @@ FULL = ClassifierRecipe(
     flip=0.5,
     crop_area=(0.08, 1.0),
 )
+# 40 epochs, batches of 128.
+HUGE = replace(
+    FULL,
+    steps=75_000,
+    batch_size=256,
+    learning_rate=5e-4,
+    warmup=9375,
+    decay=0.875,
+    weight_decay=0.05,
+    layer_decay=0.8,
+)
+# 35 epochs.
+LARGE = replace(
+    FULL,
+    steps=43_750,
+    learning_rate=1.5e-3,
+    decay=0.857,
+    weight_decay=0.05,
+    layer_decay=0.75,
+)
 # 90 epochs, batches of 512.
 BASE = replace(
     FULL,
@@ -185,7 +206,9 @@ BASE = replace(
 )
 TINY = replace(DRAWN, label_smoothing=0.0)
 RECIPES = {
-    **dict.fromkeys(VERSIONS, FULL),
+    "full": FULL,
+    "huge": HUGE,
+    "large": LARGE,
     **dict.fromkeys(("base", "small"), BASE),
     "tiny": TINY,
     "nano": TINY.nano(batch_size=4),

@@ -19,10 +19,11 @@ from kinema.card import Card
 from kinema.networks.vivit import SpatialTransformer, TemporalTransformer
 from kinema.systems.model import Model, Part
 from kinema.systems.recognizer import Recognizer
+from kinema.systems.videomae_v2 import VideoMAEV2
 from kinema.systems.vivit_frozen_files import FromImageViT
-from kinema.systems.vivit_frozen_presets import PRESETS, VERSIONS, ViViTFrozenConfig
+from kinema.systems.vivit_frozen_presets import IMAGE, PRESETS, VERSIONS, ViViTFrozenConfig
 from kinema.systems.vivit_frozen_training import STAGES
-from kinema.weights.keymap import KeyMap
+from kinema.weights.maps.vit import find
 
 CARD = Card(
     name="vivit_frozen",
@@ -42,7 +43,7 @@ CARD = Card(
         "parameters of ViViT-B/16x2 with a factorized encoder: the paper's 115.1 million",
         "tubelets, positions and blocks, against transformers",
         "a frozen step takes 36 % of the operations and of the time of one that trains all, and "
-        "5 % of its memory; on kept features 6 % of the time (bench/vivit_frozen_cost.py)",
+        "keeps 5 % of its activations; on kept features 6 % of the time",
     ),
     inferred=(
         "the adapter, our reading: one block in which the class token of a step picks from its "
@@ -67,7 +68,8 @@ class ViViTFrozen(Recognizer):
     It starts from an image ViT: ``kinema train vivit_frozen:full@VIT --stage classifier --data
     FOLDER``; or, where there is none of the size, from the stage `image`, whose model is handed on
     by ``--start-from FILE``. The stage `cached` keeps what the frozen transformer says; `whole`
-    trains all, and takes the image model by ``--start-from FILE --warm``.
+    trains all, and takes the image model by ``--start-from FILE --warm --set
+    recipe.temporal=image``.
     """
 
     CARD = CARD
@@ -78,7 +80,7 @@ class ViViTFrozen(Recognizer):
         name=CARD.name,
         parts={"spatial": SpatialTransformer, "network": TemporalTransformer},
         versions=VERSIONS,
-        find=lambda names: KeyMap(),
+        find=find,
         fresh=(),
     ).published()
     config: ViViTFrozenConfig
@@ -116,8 +118,22 @@ class ViViTFrozen(Recognizer):
         """
         super().start_from(other, roles)
         if "spatial" in roles and "network" not in roles:
-            last = self.spatial.blocks[-self.config.network.num_layers :]
-            self.network.take(last)
+            self.start_temporal(IMAGE)
+
+    def start_temporal(self, named: str) -> None:
+        """Starts the temporal transformer from blocks that have learned, if any are named.
+
+        Args:
+            named: as `FrozenRecipe.temporal`.
+
+        Raises:
+            InputError: the file of VideoMAE V2 is damaged, or its blocks are of another size.
+        """
+        count = self.config.network.num_layers
+        if named == IMAGE:
+            self.network.take(self.spatial.blocks[-count:])
+        elif named:
+            self.network.take(VideoMAEV2.from_pretrained(named).network.blocks[:count])
 
 
 SYSTEM = ViViTFrozen

@@ -142,6 +142,7 @@ def classes_of(folder: Path) -> tuple[str, ...]:
 
 def objective(model: ViViTFrozen, recipe: CachedRecipe) -> OnFeatures:
     """Cross-entropy of the logits of features."""
+    model.start_temporal(recipe.temporal)
     return OnFeatures({"network": model.network}, logits=model.logits_of, recipe=recipe)
 
 

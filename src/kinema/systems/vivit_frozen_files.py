@@ -1,6 +1,7 @@
 """A frozen ViViT that starts from a file of an image ViT; see `vivit_frozen.py`.
 
-Names are those of timm, which are ours: ``vit_base_patch16_224`` and ``vit_large_patch16_224``.
+Such as ``vit_base_patch16_224`` and ``vit_large_patch16_224`` of timm, whose names are ours, or
+``google/vit-base-patch16-224`` of transformers.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ class FromImageViT(RecognizerFiles):
             raise InputError(f"{self.name} has no text encoder; leave it out")
         if version is not None and version not in self.versions:
             raise unknown(f"published version of {self.name}", version, self.versions)
-        image = open_checkpoint(path).tensors
+        theirs = open_checkpoint(path).tensors
+        image = self.find(theirs).lazy_to_ours(theirs)
         if KERNEL not in image or len(image[KERNEL].shape) != 4:
-            raise InputError(f"{path} holds no image ViT with the names of timm")
+            raise InputError(f"{path} holds no image ViT with the names of timm or transformers")
         spatial = {k: v for k, v in image.items() if not k.startswith(("head.", "fc_norm."))}
         spatial[KERNEL] = inflated(image[KERNEL], TUBELET)
         shapes = {name: value.shape for name, value in spatial.items()}

@@ -27,6 +27,7 @@ from kinema.training.classification import ClassifierRecipe
 from kinema.worlds.motion_classes import CLASSES
 
 HALF = (0.5, 0.5, 0.5)
+IMAGE = "image"  # in the place of a file: the image model that the spatial transformer is
 R = TypeVar("R", bound=ClassifierRecipe)
 
 
@@ -53,8 +54,9 @@ class FrozenRecipe(ClassifierRecipe):
     """How the temporal transformer is trained.
 
     Args:
-        temporal: a file of `videomae_v2`; the temporal transformer starts from its first blocks.
-            Empty: from what the model has.
+        temporal: what the temporal transformer starts from: `IMAGE`, the last blocks of the spatial
+            one; a file of `videomae_v2`, its first blocks; or, where it is empty, what the model
+            has.
     """
 
     temporal: str = ""

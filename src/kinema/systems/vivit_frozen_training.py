@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,23 +18,21 @@ from torch import Tensor, nn
 
 from kinema.clip import Clip
 from kinema.data.batches import Source
-from kinema.data.clips import SPLITS, split_of, to_clip
+from kinema.data.clips import to_clip
 from kinema.media import write_contact_sheet
 from kinema.media.heat import heat_map
 from kinema.networks.vivit_config import TUBELET
 from kinema.noise import Noise
 from kinema.systems.recognizer import HEAD_STD
 from kinema.systems.recognizer_frames import COLORS
-from kinema.systems.recognizer_training import FPS, WORLDS, classifier_stage, drawn_size
-from kinema.systems.videomae_v2 import VideoMAEV2
+from kinema.systems.recognizer_training import FPS, WORLDS, classifier_stage, stills
 from kinema.systems.vivit_frozen_features import feature_stage
 from kinema.systems.vivit_frozen_presets import CACHED, IMAGES, RECIPES, FrozenRecipe
 from kinema.systems.zeroi2v_training import NINTHS
 from kinema.training.classification import Classification, ClassifierRecipe
 from kinema.training.objective import Batch
 from kinema.training.stage import Stage
-from kinema.worlds.motion_classes import FEWEST_FRAMES
-from kinema.worlds.world import World
+from kinema.worlds.world import WorldSample
 
 if TYPE_CHECKING:
     from kinema.systems.vivit_frozen import ViViTFrozen
@@ -69,9 +67,9 @@ class Stills(nn.Module):
         return self.head(self.spatial(still)[:, 0, 0])
 
 
-def still_logits(model: ViViTFrozen, stills: Stills, clips: Tensor) -> Tensor:
+def still_logits(model: ViViTFrozen, network: Stills, clips: Tensor) -> Tensor:
     """The same for clips in [-1, 1]."""
-    return stills(model.normalized(clips))
+    return network(model.normalized(clips))
 
 
 def image_objective(model: ViViTFrozen, recipe: ClassifierRecipe) -> Classification:
@@ -81,29 +79,19 @@ def image_objective(model: ViViTFrozen, recipe: ClassifierRecipe) -> Classificat
 
 def learning_stills(model: ViViTFrozen, recipe: ClassifierRecipe, count: int) -> Classification:
     """Cross-entropy of so many classes of single frames."""
-    stills = Stills(model, count)
-    logits = partial(still_logits, model, stills)
-    return Classification({"network": stills}, logits=logits, recipe=recipe)
+    network = Stills(model, count)
+    logits = partial(still_logits, model, network)
+    return Classification({"network": network}, logits=logits, recipe=recipe)
 
 
-def stills_of(world: World) -> Source:
-    """Batches of first frames of a world, as clips (B, 3, 1, S, S), with what they show (B,)."""
-
-    def batch(samples: tuple[int, ...]) -> dict[str, Any]:
-        drawn = [world.sample(index) for index in samples]
-        shown = [(sample.labels["color"], sample.graph.objects[0].place) for sample in drawn]
-        frames = [torch.from_numpy(sample.clip.to_float()[:, :1]) for sample in drawn]
-        classes = torch.tensor([SHOWN.index(each) for each in shown])
-        return {"clips": torch.stack(frames), "classes": classes}
-
-    return batch
+def shown_by(sample: WorldSample) -> int:
+    """The class of a still."""
+    return SHOWN.index((sample.labels["color"], sample.graph.objects[0].place))
 
 
 def image_data(model: ViViTFrozen, recipe: ClassifierRecipe, named: str) -> tuple[Source, Source]:
-    """Stills of a world, to train on and held out, of clips that are as short as there can be."""
-    size = replace(drawn_size(model), num_frames=FEWEST_FRAMES)
-    train, unseen = (stills_of(split_of(named, split, size)) for split in SPLITS)
-    return train, unseen
+    """Stills of a world, to train on and held out."""
+    return stills(model, named, shown_by)
 
 
 def image_sheet(model: ViViTFrozen, held_out: Batch, path: Path) -> None:
@@ -126,26 +114,15 @@ def image_sheet(model: ViViTFrozen, held_out: Batch, path: Path) -> None:
 
 def frozen_objective(model: ViViTFrozen, recipe: FrozenRecipe) -> Classification:
     """Cross-entropy of the logits, whose gradient ends before the spatial transformer."""
-    start_temporal(model, recipe)
+    model.start_temporal(recipe.temporal)
     return Classification({"network": model.network}, logits=model.logits, recipe=recipe)
 
 
 def whole_objective(model: ViViTFrozen, recipe: FrozenRecipe) -> Classification:
     """Cross-entropy of the logits, from which everything learns."""
-    start_temporal(model, recipe)
+    model.start_temporal(recipe.temporal)
     networks = {"spatial": model.spatial, "network": model.network}
     return Classification(networks, logits=model.whole_logits, recipe=recipe)
-
-
-def start_temporal(model: ViViTFrozen, recipe: FrozenRecipe) -> None:
-    """Starts the temporal transformer from a file of VideoMAE V2, if the recipe names one.
-
-    Raises:
-        InputError: the file is damaged, or its blocks are of another size.
-    """
-    if recipe.temporal:
-        other = VideoMAEV2.from_pretrained(recipe.temporal)
-        model.network.take(other.network.blocks[: model.config.network.num_layers])
 
 
 STAGES = {

@@ -51,12 +51,14 @@ CARD = Card(
         "frames that each channel reads, two ablations",
         "names and counts of parameters of four published sizes, with adapters and merged",
         "merged, it takes the operations of CLIP's image tower, to the last one",
-        "published recipes, by the authors' configurations",
+        "published recipes, and which frames a test sees, by the authors' configurations",
     ),
     inferred=("epochs in steps, from sizes of the data sets that are recalled",),
     deviations=(
         "no RandAugment and random erasing; clips of Something-Something are not mirrored, since "
         "classes are not swapped",
+        "frames that shrink are averaged, theirs are sampled; under dense sampling a short clip "
+        "holds its last frame, where theirs begins again",
         "the learning rate falls in a line, not as a cosine; temporal positions decay too",
         "merged models keep the heads that look two frames back, which the authors' class drops",
         "tiny learns places in stills before, since there is no CLIP of its size",

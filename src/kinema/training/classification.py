@@ -22,7 +22,7 @@ from kinema.metrics.accuracy import hits
 from kinema.nn.dropping import drawn_from
 from kinema.noise import Noise
 from kinema.training.objective import Batch, Logs, Objective
-from kinema.training.recipe import Recipe
+from kinema.training.recipe import Recipe, check_cutting
 
 PLAYER = "classifier"
 TOP = 5
@@ -54,14 +54,12 @@ class ClassifierRecipe(Recipe):
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)
-        for name in ("label_smoothing", "mixup", "cutmix", "flip"):
+        check_cutting(self.flip, self.crop_area)
+        for name in ("label_smoothing", "mixup", "cutmix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must be in [0, 1], not {getattr(self, name)}")
         if not 0 < self.layer_decay <= 1:
             raise InputError(f"layer_decay must be in (0, 1], not {self.layer_decay}")
-        least, most = self.crop_area
-        if not 0 < least <= most <= 1:
-            raise InputError(f"crop_area must be 0 < least <= most <= 1, not {self.crop_area}")
 
 
 class Classification(Objective):

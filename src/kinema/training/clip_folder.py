@@ -158,11 +158,17 @@ def described(planned: Sequence[Planned], fps: float) -> str:
     )
     unseen = len(folder_latents.held_out([file.entry for file in planned]))
     return (
-        f"data: {len(planned) - pictures} clips and {pictures} pictures give "
-        f"{windows.total()} windows at {fps:g} fps: {buckets} (frames x height x width)"
-        + (f"; {small} files are enlarged to that" if small else "")
-        + (f"; {unseen} files are held out" if unseen else NONE_HELD_OUT)
+        f"data: {_counted(len(planned) - pictures, 'clip', 'clips')} and "
+        f"{_counted(pictures, 'picture', 'pictures')} give "
+        f"{_counted(windows.total(), 'window', 'windows')} at {fps:g} fps: {buckets} "
+        "(frames x height x width)"
+        + (f"; {_counted(small, 'file is', 'files are')} enlarged to that" if small else "")
+        + (f"; {_counted(unseen, 'file is', 'files are')} held out" if unseen else NONE_HELD_OUT)
     )
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def shown(items: Sequence[T], what: str) -> Iterable[T]:

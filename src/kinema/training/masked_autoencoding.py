@@ -25,7 +25,7 @@ from kinema.networks.videomae_pretraining import (
 )
 from kinema.noise import Noise
 from kinema.training.objective import Batch, Logs, Objective
-from kinema.training.recipe import Recipe
+from kinema.training.recipe import Recipe, check_cutting
 
 PLAYER = "autoencoder"
 CELL = 4  # tubelets, two by two
@@ -57,11 +57,7 @@ class MaskedRecipe(Recipe):
             raise InputError(f"hidden must be between 0 and 1, not {self.hidden}")
         if self.skipped not in (0, 0.25, 0.5, 0.75):
             raise InputError(f"skipped must be 0, 0.25, 0.5 or 0.75, not {self.skipped}")
-        least, most = self.crop_area
-        if not 0 < least <= most <= 1 or not 0 <= self.flip <= 1:
-            raise InputError(
-                f"shares lie in [0, 1], not crop_area {self.crop_area} and flip {self.flip}"
-            )
+        check_cutting(self.flip, self.crop_area)
 
 
 def tubes(lots: Tensor, share: float, num_steps: int) -> Tensor:

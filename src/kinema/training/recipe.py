@@ -81,3 +81,12 @@ class Recipe:
         rising = min(1.0, (step + 1) / max(1, self.warmup))
         falling = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
         return self.learning_rate * rising * falling
+
+
+def check_cutting(flip: float, crop_area: tuple[float, float]) -> None:
+    """Raises InputError unless clips can be mirrored and cut out so, of recipes that do it."""
+    least, most = crop_area
+    if not 0 <= flip <= 1:
+        raise InputError(f"flip must be in [0, 1], not {flip}")
+    if not 0 < least <= most <= 1:
+        raise InputError(f"crop_area must be 0 < least <= most <= 1, not {crop_area}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 from kinema.cli.outputs import RECORD, SHEET
 from kinema.cli.terminal import slug
 from kinema.errors import InputError
+from kinema.files import parse_json
 
 CLIP = "clip.mp4"
 SCORES = "scores.json"
@@ -37,8 +37,8 @@ class Run:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The record."""
-        return json.loads(self.record.read_text(encoding="utf-8"))
+        """The record; raises InputError if it is no JSON."""
+        return parse_json(self.record.read_bytes(), self.record.name)
 
 
 class History:

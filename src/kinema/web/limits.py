@@ -33,6 +33,7 @@ class Limits:
         scored_frames: of each clip that is scored.
         scored_pixels: of each clip that is scored, in all of its frames.
         waiting: runs that wait, of all people.
+        waiting_per_address: runs that wait, of all people at one address.
         per_minute: runs that one person starts.
         per_address: runs that start in a minute from one address, whoever is there.
         seconds: that a run may take.
@@ -52,6 +53,7 @@ class Limits:
     scored_frames: int = 64
     scored_pixels: int = 8_000_000
     waiting: int = 16
+    waiting_per_address: int = 12
     per_minute: int = 12
     per_address: int = 60
     seconds: float = 600.0

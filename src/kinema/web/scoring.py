@@ -20,7 +20,8 @@ from kinema.web.worker import Ticket
 
 # Scores that need no weights of a published network, with what they tell.
 SCORES: Mapping[str, str] = {
-    "fvd-rand": "how far all clips together are from the real ones; lower is better",
+    "fvd-tiny": "how far all clips together are from the real ones; lower is better",
+    "fvd-rand": "as fvd-tiny, by a network with random weights; lower is better",
     "psnr": "how close the pixels of each clip are to the real clip of its name; higher is better",
     "ssim": "how close its structures are; higher is better",
     "tof": "how far its motion is from that of the real clip; lower is better",

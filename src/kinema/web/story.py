@@ -12,7 +12,6 @@ from kinema.errors import InputError
 from kinema.files import write_text
 from kinema.processes.steps import Report, watching
 from kinema.rollout import Segment
-from kinema.rollout.parts import Parts
 from kinema.rollout.story import segment_of
 from kinema.rollout.windows import Window
 from kinema.web.history import CLIP
@@ -69,12 +68,11 @@ def tell(teller: Teller, place: Path, ticket: Ticket) -> None:
     rollout, teller.file = teller.rollout, place / LINES
     lines = [f"{segment.prompt} | {segment.seconds}\n" for segment in rollout.segments]
     write_text(teller.file, "".join(["# prompt | seconds\n", *lines]))
-    fps = rollout.sampling.fps
-    parts = Parts(place / "parts", teller.settings, fps=fps, overwrite=False)
+    parts = teller.parts(place / "parts", overwrite=False)
 
     def advance(window: Window, share: float) -> None:
         prompt = rollout.segments[window.segment].prompt
-        doing = f"{prompt} (from second {window.start / fps:.1f})"
+        doing = f"{prompt} (from second {window.start / parts.fps:.1f})"
         ticket.advance((window.number + share) / len(rollout.windows), doing)
 
     def sampled(report: Report) -> None:

@@ -86,6 +86,11 @@ class Ticket:
             self.error, self.state = FULL if is_full else BROKEN, "failed"
 
 
+def address_of(user: str) -> str:
+    """The address in the name of a user, whose rest the person chooses."""
+    return user.partition(" ")[0]
+
+
 class Rate:
     """Who started how many runs within the last minute.
 
@@ -140,8 +145,8 @@ class Worker:
             work: does it; calls `Ticket.advance` between its steps.
 
         Raises:
-            InputError: the line is full, or too many runs were started by this person or from this
-                address.
+            InputError: the line is full, or too many runs wait or were started from this address,
+                or by this person.
         """
         ticket = Ticket(user, work, self.limits.seconds)
         with self._changed:
@@ -149,7 +154,12 @@ class Worker:
                 raise InputError("the page is closing; start it again")
             if len(self._waiting) >= self.limits.waiting:
                 raise InputError(f"{len(self._waiting)} runs are waiting; try again in a minute")
-            address = user.partition(" ")[0]
+            address = address_of(user)
+            here = sum(address_of(other.user) == address for other in self._waiting)
+            if here >= self.limits.waiting_per_address:
+                raise InputError(
+                    f"{here} runs from your address are waiting; try again in a minute"
+                )
             self._people.check(user)
             self._addresses.check(address)
             self._people.count(user)

@@ -34,6 +34,7 @@ from kinema.weights.keymap import KeyMap, Lazy
 METADATA = "lora_adapter_metadata"
 WORDS, ROWS = "new_words", "text.words.lora_rows"
 KEY = re.compile(r"(?P<layer>.+)\.(?P<part>lora_A|lora_B|lora_down|lora_up|alpha)(\.weight)?")
+ROUNDED_OFF = "rounded_off"  # of a layer's weight, see `add`
 SIDES = {"lora_A": "a", "lora_down": "a", "lora_B": "b", "lora_up": "b", "alpha": "alpha"}
 
 
@@ -107,7 +108,7 @@ def read(path: str | Path, layouts: Mapping[str, Layout]) -> LoRA:
     return LoRA(adapters, words)
 
 
-def merge(parts: nn.Module, lora: LoRA, *, scale: float, where: str) -> None:
+def merge(parts: nn.Module, lora: LoRA, *, scale: float, where: str, reversible: bool) -> None:
     """Adds adapters to the weights of a system; with the opposite scale they are taken out again.
 
     Args:
@@ -115,13 +116,15 @@ def merge(parts: nn.Module, lora: LoRA, *, scale: float, where: str) -> None:
         lora: what `read` gave.
         scale: how strongly; 1 is as trained.
         where: names the file in messages.
+        reversible: see `add`.
 
     Raises:
         InputError: there is no such linear layer, or it has another size.
     """
-    weights = _weights(parts, lora, where)
+    layers = _layers(parts, lora, where)
     for name, adapter in lora.adapters.items():
-        add(weights[name], adapter.a, adapter.b, scale=scale * adapter.scale)
+        total = scale * adapter.scale
+        add(layers[name], adapter.a, adapter.b, scale=total, reversible=reversible)
 
 
 @contextlib.contextmanager
@@ -130,19 +133,19 @@ def merged(parts: nn.Module, lora: LoRA, *, scale: float, where: str) -> Iterato
 
     Meanwhile the old weights of the adapted layers are kept beside the new.
     """
-    weights = _weights(parts, lora, where)
-    old = {name: weight.detach().clone() for name, weight in weights.items()}
+    layers = _layers(parts, lora, where)
+    old = {name: layer.weight.detach().clone() for name, layer in layers.items()}
     try:
-        merge(parts, lora, scale=scale, where=where)
+        merge(parts, lora, scale=scale, where=where, reversible=False)
         yield
     finally:
         with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(old[name])
+            for name, layer in layers.items():
+                layer.weight.copy_(old[name])
 
 
-def _weights(parts: nn.Module, lora: LoRA, where: str) -> dict[str, Tensor]:
-    """The weights that are adapted, by the names of their layers."""
+def _layers(parts: nn.Module, lora: LoRA, where: str) -> dict[str, nn.Linear]:
+    """The layers that are adapted, by name."""
     layers = {n: module for n, module in parts.named_modules() if isinstance(module, nn.Linear)}
     for name, adapter in lora.adapters.items():
         if name not in layers:
@@ -150,22 +153,32 @@ def _weights(parts: nn.Module, lora: LoRA, where: str) -> dict[str, Tensor]:
         size, fits = (len(adapter.b), adapter.a.shape[1]), tuple(layers[name].weight.shape)
         if size != fits:
             raise InputError(f"{where} adapts {name} of {size}, not {fits}: it is of another model")
-    return {name: layers[name].weight for name in lora.adapters}
+    return {name: layers[name] for name in lora.adapters}
 
 
 @torch.no_grad()
-def add(weight: Tensor, a: Tensor, b: Tensor, *, scale: float) -> None:
+def add(linear: nn.Linear, a: Tensor, b: Tensor, *, scale: float, reversible: bool) -> None:
     """W += scale B A, computed in float32; with the opposite scale W is again what it was.
 
-    That is so up to one rounding of W in its own type: 1e-7 of its size in float32.
+    In float32 that is so up to 1e-7 of the larger of both. bfloat16 rounds off as much as 4e-3, and
+    would again on the way back; where that is kept, 2e-6 are left.
 
     Args:
-        weight: W (O, I), changed in place.
+        linear: its weight W (O, I) is changed in place.
         a, b: A (R, I) and B (O, R).
         scale: of the adapter.
+        reversible: whether what is rounded off is kept, 2 bytes for each weight; it is no part of
+            the layer's state.
     """
+    weight = linear.weight
     a, b = (matrix.to(weight.device, torch.float32) for matrix in (a, b))
-    weight.copy_(weight.float() + scale * (b @ a))
+    exact = weight.float() + scale * (b @ a)
+    if not reversible or weight.dtype.itemsize > 2:
+        weight.copy_(exact)
+        return
+    exact += getattr(linear, ROUNDED_OFF, torch.zeros(())).to(weight.device)
+    weight.copy_(exact)
+    setattr(linear, ROUNDED_OFF, (exact - weight.float()).half())
 
 
 def write(

@@ -45,6 +45,16 @@ def names_in(label: str, kind: str) -> tuple[str, ...]:
     return tuple(label.split(JOINTS[kind]))
 
 
+def share_of_first(kind: str, rows: int) -> np.ndarray:
+    """How much of a ground of two colors has the first, in each of equally high rows, (rows,).
+
+    Of a pattern it is the mean over its period.
+    """
+    if kind == "gradient":
+        return 1 - (np.arange(rows) + 0.5) / rows
+    return np.full(rows, np.pi * DOT**2 if kind == "dots" else 0.5)
+
+
 def draw(background: Background, view: View, height: int, width: int) -> np.ndarray:
     """The ground in pixels, float32: (1, H, 1, 3) if plain, (1, H, W, 3) for a pattern that stays,
     (T, H, W, 3) for one that the camera moves over.

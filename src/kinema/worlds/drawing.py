@@ -61,6 +61,14 @@ class Scene:
     height: int
     width: int
 
+    def apart(self, number: int, other: int) -> np.ndarray:
+        """The way from the center of another object to that of one, (T, 2) in pixels."""
+        way = self.bodies[number].centers - self.bodies[other].centers
+        if self.wraps:
+            size = np.array([self.width, self.height])
+            way = (way + size / 2) % size - size / 2
+        return way
+
 
 @dataclass(frozen=True)
 class _Window:
@@ -205,11 +213,9 @@ def seen_centers(scene: Scene) -> np.ndarray:
     for place, number in enumerate(scene.depth):
         center = scene.bodies[number].centers
         seen[:, number] = scene.wraps | ((center >= 0) & (center < size)).all(axis=1)
-        for other in (scene.bodies[front] for front in scene.depth[:place]):
-            apart = center - other.centers
-            if scene.wraps:
-                apart = (apart + size / 2) % size - size / 2
-            x, y = (apart / other.radii[:, None]).T
+        for front in scene.depth[:place]:
+            other = scene.bodies[front]
+            x, y = (scene.apart(number, front) / other.radii[:, None]).T
             c, s = np.cos(other.angles), np.sin(other.angles)
             seen[:, number] &= SHAPES[other.shape].distance(c * x + s * y, c * y - s * x) >= 0
     return seen

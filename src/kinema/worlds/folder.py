@@ -1,7 +1,8 @@
 """Writes samples of a world to a folder, so that a person can look and other programs can read.
 
 Layout: `000123.mp4` the clip, `000123.txt` its canonical caption, `000123.masks.npz` its masks
-(array `masks`, (T, N, H, W) bool), `metadata.jsonl` one line per finished clip (file_name, index,
+(array `masks`, (T, N, H, W) bool), `000123.flow.npz` its forward optical flow (array `flow`,
+(T - 1, H, W, 2) float32, in pixels), `metadata.jsonl` one line per finished clip (file_name, index,
 captions, detailed, labels, graph, boxes, tracks, visible; pixels rounded to 1/1000, null in the
 boxes of an object that is out of the frame), `world.json` the world and its options,
 `contact_sheet.png` the first clips.
@@ -162,6 +163,8 @@ def _write_sample(sample: WorldSample, index: int, folder: Path) -> dict[str, An
     write_text(folder / f"{name}.txt", sample.captions[0] + "\n", overwrite=True)
     with atomic(folder / f"{name}.masks.npz", overwrite=True) as partial:
         np.savez_compressed(partial, masks=sample.masks.x)
+    with atomic(folder / f"{name}.flow.npz", overwrite=True) as partial:
+        np.savez_compressed(partial, flow=sample.flow)
     return {
         "file_name": file_name,
         "index": index,

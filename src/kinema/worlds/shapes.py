@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import get_args
 
 import numpy as np
@@ -190,6 +191,8 @@ class Shapes:
             for number, actor in enumerate(cast.actors)
             for name, seconds in actor.turns
         ]
+        if self.occlusion:
+            events += passings(scene, self.frames.times)
         return SceneGraph(
             kind=composed.kind,
             objects=tuple(
@@ -223,6 +226,15 @@ class Shapes:
         if self.frames.count >= 3 and self.frames.seconds >= 0.25:
             moved = (frames[len(frames) // 2] != frames[0]).any()
             assert moved or (frames[1:] != frames[0]).any(), "a clip is frozen"
+
+
+def passings(scene: drawing.Scene, times: np.ndarray) -> Iterator[Event]:
+    """When the first object passes the second: once for each time that its center is over it."""
+    distance = np.hypot(*scene.apart(0, 1).T)
+    over = distance < scene.bodies[1].radii * outlines.SHAPES[scene.bodies[1].shape].reach
+    for start, end in np.flatnonzero(np.diff(over, prepend=False, append=False)).reshape(-1, 2):
+        nearest = start + int(distance[start:end].argmin())
+        yield Event(name="pass", seconds=float(times[nearest]), objects=(0, 1))
 
 
 def labels(graph: SceneGraph) -> dict[str, str]:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kinema.worlds.backgrounds import KINDS
+from kinema.worlds.backgrounds import KINDS, names_in, share_of_first
 from kinema.worlds.motions import MOTIONS
 from kinema.worlds.outlines import SHAPES
 from kinema.worlds.palette import BACKGROUNDS, COLORS
 from kinema.worlds.shapes_scenes import RADII
-from kinema.worlds.world import WorldSample
+from kinema.worlds.world import SceneGraph, WorldSample
 
 NAMES = (*SHAPES, *COLORS, *RADII, *MOTIONS, *BACKGROUNDS, *KINDS)
 PIECES = (2, 4, 4)  # of a part, in time, rows and columns, of which each has a share of objects
@@ -23,8 +23,8 @@ def shown(sample: WorldSample, size: tuple[int, ...]) -> np.ndarray:
     """What each part of a clip shows, (`CHANNELS`, t, h, w) uint8: shares of 255.
 
     First, for each of `NAMES`, the share of the part that shows what is called so: shape, color and
-    size of objects, what they do at that time, colors and kind of the ground. Then the share of
-    each of its `PIECES` that objects cover.
+    size of objects, what they do at that time, kind and colors of the ground, each as much as the
+    row of parts has of it. Then the share of each of its `PIECES` that objects cover.
 
     Args:
         sample: of any world; names that are not in `NAMES` are left out.
@@ -44,13 +44,22 @@ def shown(sample: WorldSample, size: tuple[int, ...]) -> np.ndarray:
         for number, said in enumerate(names):
             for name in said:
                 named[NAMES.index(name), part] += coarse[number, part]
-    ground = sample.graph.background.replace(" to ", " and ").split(" and ")
-    for name in (*ground, sample.graph.background_kind):
+    ground = 1 - coarse.sum(0)
+    for name, share in _ground(sample.graph, h):
         if name in NAMES:
-            named[NAMES.index(name)] += 1 - coarse.sum(0)
+            named[NAMES.index(name)] += share[:, None] * ground
     a, b, c = PIECES
     outlines = fine.sum(0).reshape(t, a, h, b, w, c).transpose(1, 3, 5, 0, 2, 4).reshape(-1, *size)
     return np.rint(LARGEST * np.concatenate([named, outlines]).clip(0, 1)).astype(np.uint8)
+
+
+def _ground(graph: SceneGraph, rows: int) -> Iterator[tuple[str, np.ndarray]]:
+    """The kind and the colors of the ground, and how much of each row (rows,) has them."""
+    kind, whole = graph.background_kind, np.ones(rows)
+    yield kind, whole
+    colors = names_in(graph.background, kind)
+    first = share_of_first(kind, rows) if len(colors) == 2 else whole
+    yield from zip(colors, (first, whole - first))
 
 
 def _mean(frames: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

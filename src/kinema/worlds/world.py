@@ -77,8 +77,9 @@ class Event:
     """Something that happens at a moment, in seconds from the first frame.
 
     Attributes:
-        name: "impact" of an object on an edge of the frame, "collision" of two objects, "stop",
-            "go", "phase" where another motion begins, "done" where a task is.
+        name: "impact" of an object on an edge of the frame, "collision" of two objects, "pass" of
+            one in front of another where their centers are nearest, "stop", "go", "phase" where
+            another motion begins, "done" where a task is.
         seconds: when.
         objects: numbers of those to which it happens.
     """

@@ -2,7 +2,8 @@
 
 Names in the two encoders are the authors'. Verified: every tensor of the model with 4 and with 8
 frames, both ways. The published checkpoint is a pickle that holds code of its project, so it is
-refused; convert its ``state_dict`` where it is trusted (docs/retrieval.md).
+refused; convert its ``state_dict`` where it is trusted (docs/retrieval.md). A training may begin
+with a BERT in the place of DistilBERT; see `bert.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from kinema.weights.keymap import Drop, KeyMap, Prefix, Rename
+from kinema.weights.maps import bert
 
 VIDEO = KeyMap()
 
@@ -30,7 +32,9 @@ PARALLEL = KeyMap(Prefix("module."), *CHECKPOINT)
 
 
 def find_text(names: Collection[str]) -> KeyMap:
-    """The map for a DistilBERT, with the head that it was trained with or without."""
+    """The map for a DistilBERT or a BERT, with the head that it was trained with or without."""
+    if any(name.endswith(bert.QUERY) for name in names):
+        return bert.find(names)
     return MASKED if any(name.startswith("distilbert.") for name in names) else TEXT
 
 

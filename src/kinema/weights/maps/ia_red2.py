@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from kinema.weights.keymap import Drop, KeyMap, Rename
-from kinema.weights.maps import deit
+from kinema.weights.maps import deit, vit
 
 OFFICIAL = KeyMap(
     Drop("groups.{g}.block_list.*", "the blocks under a second name"),
@@ -20,10 +20,10 @@ OFFICIAL = KeyMap(
     ),
     Rename("head.*", "network.head.*"),
 )
-# A file of DeiT: the transformer without interpreters.
-HOST = KeyMap(*deit.OFFICIAL.rules, Rename("*", "network.*"))
 
 
 def find(names: Collection[str]) -> KeyMap:
-    """The map for a file with these names."""
-    return OFFICIAL if any(name.startswith("groups.") for name in names) else HOST
+    """The map for a file with these names; without interpreters it is one of a DeiT, or a ViT."""
+    if any(name.startswith("groups.") for name in names):
+        return OFFICIAL
+    return KeyMap(*vit.find(names).rules, *deit.OFFICIAL.rules, Rename("*", "network.*"))
