@@ -16,8 +16,8 @@ from kinema.metrics.corruptions import blurred
 
 PROMPTS = (
     "a small red circle moves left on a navy background",
-    "a large green square moves up on a white background",
-    "a yellow triangle circles clockwise on a purple background",
+    "a large green square moves up on a cream background",
+    "a yellow triangle circles clockwise on a navy to teal gradient background",
     "a medium blue star moves right on a gray background",
 )
 STORY = """\
